@@ -1,0 +1,143 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target in `Sources` says `unsafe` where it steps outside the language's guarantees, and an async function
+/// that names no actor stays on its caller's, so that work on an event loop does not leave it unasked.
+let swiftSettings: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let testSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let package = Package(
+    name: "cairn",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "cairn", targets: ["cairn"]),
+        .library(name: "CairnBSON", targets: ["CairnBSON"]),
+        .library(name: "CairnStorage", targets: ["CairnStorage"]),
+        .library(name: "CairnRaft", targets: ["CairnRaft"]),
+        .library(name: "CairnClient", targets: ["CairnClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            traits: [.defaults, "YAML", "CommandLineArguments"]),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Libraries of the system, and the one instruction that Swift cannot name.
+        .systemLibrary(name: "CSnappy", providers: [.apt(["libsnappy-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "CCRC32C"),
+
+        // The cores: synchronous, deterministic, without sockets, clocks, threads or randomness of their own.
+        .target(name: "CairnBSON", swiftSettings: swiftSettings),
+        .target(name: "CairnWire", dependencies: ["CairnBSON", "CCRC32C", "CSnappy", "CZlib"], swiftSettings: swiftSettings),
+        .target(
+            name: "CairnFiles",
+            dependencies: ["CCRC32C", "CSnappy", .product(name: "SystemPackage", package: "swift-system")],
+            swiftSettings: swiftSettings),
+        .target(name: "CairnStorage", dependencies: ["CairnFiles"], swiftSettings: swiftSettings),
+        .target(
+            name: "CairnRaft", dependencies: [.product(name: "DequeModule", package: "swift-collections")],
+            swiftSettings: swiftSettings),
+        .target(name: "CairnQuery", dependencies: ["CairnBSON"], swiftSettings: swiftSettings),
+        .target(
+            name: "CairnDatabase", dependencies: ["CairnBSON", "CairnQuery", "CairnStorage"],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "CairnReplication",
+            dependencies: [
+                "CairnFiles", "CairnRaft", "CairnStorage", .product(name: "DequeModule", package: "swift-collections"),
+            ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "CairnSharding", dependencies: ["CairnBSON", "CairnQuery", "CairnDatabase", "CairnReplication"],
+            swiftSettings: swiftSettings),
+
+        // The shells: sockets, clocks and threads.
+        .target(
+            name: "CairnClient",
+            dependencies: [
+                "CairnBSON", "CairnWire", "CairnSharding",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "CairnServer",
+            dependencies: [
+                "CairnBSON", "CairnWire", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase",
+                "CairnReplication", "CairnSharding",
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "cairn",
+            dependencies: [
+                "CairnServer", "CairnClient",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: swiftSettings),
+
+        // Tests: a folder a module, and what they share.
+        .target(name: "CairnTestSupport", path: "Tests/CairnTestSupport", swiftSettings: testSettings),
+        .target(
+            name: "CairnSimulator", dependencies: ["CairnFiles", "CairnTestSupport"], path: "Tests/CairnSimulator",
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnBSONTests", dependencies: ["CairnBSON", "CairnTestSupport"], swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnWireTests", dependencies: ["CairnWire", "CairnTestSupport"], swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnFilesTests", dependencies: ["CairnFiles", "CairnSimulator", "CairnTestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnStorageTests", dependencies: ["CairnStorage", "CairnSimulator", "CairnTestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnRaftTests", dependencies: ["CairnRaft", "CairnTestSupport"],
+            exclude: [], swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnQueryTests", dependencies: ["CairnQuery", "CairnTestSupport"], swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnDatabaseTests", dependencies: ["CairnDatabase", "CairnSimulator", "CairnTestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnReplicationTests", dependencies: ["CairnReplication", "CairnSimulator", "CairnTestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnShardingTests", dependencies: ["CairnSharding", "CairnSimulator", "CairnTestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "CairnServerTests", dependencies: ["CairnServer", "CairnClient", "CairnTestSupport"],
+            swiftSettings: testSettings),
+    ],
+    swiftLanguageModes: [.v6]
+)
