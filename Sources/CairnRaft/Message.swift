@@ -1,0 +1,85 @@
+/// What replicas of one group say to each other.
+///
+/// Any message may be lost, repeated, delayed or overtaken; order on a connection only makes things faster. `term` is
+/// the sender's term, durable on its disk before the message leaves.
+public struct Message: Hashable, Sendable {
+    public var from: NodeID
+    public var to: NodeID
+    public var term: Term
+    public var kind: Kind
+
+    public init(from: NodeID, to: NodeID, term: Term, kind: Kind) {
+        self.from = from
+        self.to = to
+        self.term = term
+        self.kind = kind
+    }
+
+    public enum Kind: Hashable, Sendable {
+        /// "Would you vote for me in `proposedTerm`?" Changes nothing at the receiver.
+        case preVoteRequest(proposedTerm: Term, last: LogPosition)
+        /// The answer; a refusal carries the term that the asker may have missed (in ``Message/term``).
+        case preVoteResponse(proposedTerm: Term, granted: Bool)
+        /// A candidacy in ``Message/term``. `isTransfer`: the leader itself asked for it, so that voters need not
+        /// wait until they have lost sight of that leader.
+        case voteRequest(last: LogPosition, isTransfer: Bool)
+        case voteResponse(granted: Bool)
+        /// `entries` follow directly on `previous`; all up to `commit` are committed. No entries: a probe.
+        case append(previous: LogPosition, commit: LogIndex, entries: [Entry])
+        /// Everything up to `match` is the leader's log and is on the sender's disk.
+        case appendResponse(match: LogIndex)
+        /// The log has no entry at `rejected` that fits; at or below `hint` it may fit.
+        case appendRejection(rejected: LogIndex, hint: LogPosition)
+        case heartbeat(Heartbeat)
+        case heartbeatResponse(HeartbeatResponse)
+        /// News of a commit for a follower that holds the entry; needs no answer.
+        case commit(LogPosition)
+        /// A whole snapshot has arrived at the receiver's host. The bytes travel outside the core.
+        case snapshot(SnapshotMetadata)
+        /// The leader hands over: campaign at once. `token` is the receiver's, see ``HeartbeatResponse``.
+        case timeoutNow(token: UInt64)
+        /// The sender of an older term is told that time went on.
+        case staleTerm
+        /// The leader tells a node that asks for votes that the committed configuration, which acts since
+        /// `configurationIndex`, does not contain it.
+        case removed(configurationIndex: LogIndex)
+    }
+
+    /// A leader's sign of life; its answer renews the lease and confirms reads.
+    public struct Heartbeat: Hashable, Sendable {
+        /// Unique and growing within the leader's term.
+        public var round: UInt64
+        /// The leader's monotonic clock when the round began, in nanoseconds.
+        public var sentAt: UInt64
+        /// A committed entry that the receiver has acknowledged, or zero.
+        public var commit: LogPosition
+        /// A transfer token of the receiver that must no longer work; 0 for none.
+        public var revokedToken: UInt64
+
+        public init(round: UInt64, sentAt: UInt64, commit: LogPosition, revokedToken: UInt64) {
+            self.round = round
+            self.sentAt = sentAt
+            self.commit = commit
+            self.revokedToken = revokedToken
+        }
+    }
+
+    public struct HeartbeatResponse: Hashable, Sendable {
+        /// As in the heartbeat.
+        public var round: UInt64
+        /// As in the heartbeat.
+        public var sentAt: UInt64
+        /// The answering node's monotonic clock, in nanoseconds; two answers tell how fast its clock runs.
+        public var clock: UInt64
+        /// What a ``Message/Kind/timeoutNow(token:)`` must carry to be obeyed. It changes with every life of the
+        /// node and when revoked, so that a late handover cannot break a lease that was renewed since.
+        public var transferToken: UInt64
+
+        public init(round: UInt64, sentAt: UInt64, clock: UInt64, transferToken: UInt64) {
+            self.round = round
+            self.sentAt = sentAt
+            self.clock = clock
+            self.transferToken = transferToken
+        }
+    }
+}
