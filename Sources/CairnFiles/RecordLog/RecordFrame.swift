@@ -1,0 +1,74 @@
+import CCRC32C
+
+/// The 24 bytes before each record's body.
+///
+/// | offset | bytes | |
+/// |---|---|---|
+/// | 0 | 4 | CRC-32C of file id, offset of this frame (u64 each), then bytes 4..<24 |
+/// | 4 | 4 | length of the body, at least 1 |
+/// | 8 | 4 | CRC-32C of the body |
+/// | 12 | 4 | eighths of the position up to which the file was synced when this record was written |
+/// | 16 | 8 | tag, the owner's |
+///
+/// All numbers are little-endian. Frames start at multiples of eight; zeros fill up after the body. The body's checksum is
+/// bound to its place through the header's.
+///
+/// The synced position is what tells a torn tail from damage: bytes below it were on the disk before this record was
+/// begun, so if they are bad now, they did not merely fail to arrive.
+struct RecordFrame: Hashable {
+    static let byteCount = 24
+    static let alignment = 8
+    /// The most bytes of a body, a bound for hostile or damaged lengths.
+    static let bodyBytesMax = 256 << 20
+
+    var length: UInt32
+    var bodyChecksum: UInt32
+    var syncedEighths: UInt32
+    var tag: UInt64
+
+    var syncedPosition: UInt64 { UInt64(syncedEighths) * 8 }
+
+    /// Header, body and padding of a record whose body has `length` bytes.
+    @inline(__always)
+    static func totalBytes(bodyBytes length: Int) -> Int {
+        (byteCount + length + alignment - 1) & ~(alignment - 1)
+    }
+
+    var totalBytes: Int { Self.totalBytes(bodyBytes: Int(length)) }
+
+    /// Fills in the frame at `start` of `buffer`, whose body is everything after the frame's header; adds the padding.
+    static func seal(
+        _ buffer: inout [UInt8], at start: Int, fileID: UInt64, offset: UInt64, syncedPosition: UInt64, tag: UInt64
+    ) {
+        let length = buffer.count - start - byteCount
+        precondition(length > 0 && length <= bodyBytesMax, "a record of \(length) bytes")
+        for _ in 0..<(totalBytes(bodyBytes: length) - byteCount - length) { buffer.append(0) }
+        let place = CRC32C.place(fileID: fileID, offset: offset)
+        unsafe buffer.withUnsafeMutableBytes { bytes in
+            // Safety: header and body were appended from `start` on, as the precondition shows.
+            let frame = unsafe bytes.baseAddress! + start
+            let bodyChecksum = unsafe cairn_crc32c(0, frame + byteCount, length)
+            unsafe frame.storeBytes(of: UInt32(length).littleEndian, toByteOffset: 4, as: UInt32.self)
+            unsafe frame.storeBytes(of: bodyChecksum.littleEndian, toByteOffset: 8, as: UInt32.self)
+            unsafe frame.storeBytes(
+                of: UInt32(syncedPosition / 8).littleEndian, toByteOffset: 12, as: UInt32.self)
+            unsafe frame.storeBytes(of: tag.littleEndian, toByteOffset: 16, as: UInt64.self)
+            let checksum = unsafe cairn_crc32c(place, frame + 4, byteCount - 4)
+            unsafe frame.storeBytes(of: checksum.littleEndian, toByteOffset: 0, as: UInt32.self)
+        }
+    }
+
+    /// The frame whose header stands at `index` of `bytes`, if it is one that was written at `offset` of file `fileID`.
+    init?(_ bytes: ArraySlice<UInt8>, at index: Int, fileID: UInt64, offset: UInt64) {
+        guard index + Self.byteCount <= bytes.endIndex else { return nil }
+        length = bytes.loadUInt32(at: index + 4)
+        syncedEighths = bytes.loadUInt32(at: index + 12)
+        // Cheap looks first: most places where a search looks are not frames.
+        guard length > 0, length <= UInt32(Self.bodyBytesMax), UInt64(syncedEighths) * 8 <= offset else { return nil }
+        let checksum = CRC32C.checksum(
+            bytes[index + 4..<index + Self.byteCount], extending: CRC32C.place(fileID: fileID, offset: offset))
+        guard bytes.loadUInt32(at: index) == checksum else { return nil }
+        bodyChecksum = bytes.loadUInt32(at: index + 8)
+        tag = bytes.loadUInt64(at: index + 16)
+    }
+}

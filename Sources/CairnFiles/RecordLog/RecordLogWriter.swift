@@ -1,0 +1,192 @@
+/// Writes records to the end of one file: the writing half of the WAL, the manifest and the Raft log.
+///
+/// Records are staged in a reused buffer and go to the file in one write call however many they are; staging costs one
+/// copy and about 0.1 µs. A life of a file has one writer: a record log is never reopened for append. After a restart its
+/// owner reads it and starts another file.
+///
+/// - Invariant: `syncedPosition <= position`; every byte of the file is written at most once in a life.
+/// - Important: One owner. Copies of the value would write over each other.
+public struct RecordLogWriter: Sendable {
+    public let file: any WritableFile
+    public let header: RecordLogHeader
+    /// Where the next staged record will begin once what is staged now has been written; a multiple of eight.
+    public var nextPosition: UInt64 { position + UInt64(buffer.count) }
+    /// The end of the last record that has been written.
+    public private(set) var position: UInt64
+    /// The end of the last record that is known to be on the disk.
+    public private(set) var syncedPosition: UInt64
+    /// After a failed write or sync nothing more may go into this file.
+    public private(set) var hasFailed = false
+
+    private var buffer: [UInt8] = []
+    /// A buffer that grew beyond this for one large record is given back.
+    private static let bufferBytesKept = 4 << 20
+
+    public var path: String { file.path }
+    public var stagedBytes: Int { buffer.count }
+
+    /// Makes a new record log, header on the disk and name durable.
+    ///
+    /// - Parameter bytes: How much of the file to fill with zeros ahead; see ``FileSystem/create(_:preallocate:)``.
+    public static func create(
+        _ path: String, header: RecordLogHeader, preallocate bytes: Int = 0, in fileSystem: some FileSystem
+    ) throws(FileError) -> RecordLogWriter {
+        let temporary = path + ".new"
+        if try fileSystem.exists(temporary) { try fileSystem.remove(temporary) }
+        let file = try fileSystem.create(temporary, preallocate: bytes)
+        return try begin(file, from: temporary, as: path, header: header, in: fileSystem)
+    }
+
+    /// Makes a new record log in the place of the file at `spare`, whose contents count for nothing and whose name goes.
+    ///
+    /// Rewriting blocks that exist needs no journal commit per sync, which is why segments are recycled.
+    public static func recycle(
+        _ spare: String, as path: String, header: RecordLogHeader, in fileSystem: some FileSystem
+    ) throws(FileError) -> RecordLogWriter {
+        let file = try fileSystem.openForWriting(spare)
+        return try begin(file, from: spare, as: path, header: header, in: fileSystem)
+    }
+
+    private static func begin(
+        _ file: any WritableFile, from temporary: String, as path: String, header: RecordLogHeader,
+        in fileSystem: some FileSystem
+    ) throws(FileError) -> RecordLogWriter {
+        try file.write(header.encoded(), at: 0)
+        try file.synchronizeData()
+        try fileSystem.rename(temporary, to: path)
+        try fileSystem.synchronizeDirectory(type(of: fileSystem).directory(of: path))
+        return RecordLogWriter(file: file, header: header)
+    }
+
+    private init(file: any WritableFile, header: RecordLogHeader) {
+        self.file = file
+        self.header = header
+        position = UInt64(RecordLogHeader.byteCount)
+        syncedPosition = position
+    }
+
+    /// Stages a record and returns where it will begin.
+    @discardableResult
+    public mutating func stage(_ body: RawSpan, tag: UInt64 = 0) -> UInt64 {
+        beginRecord(capacity: body.byteCount)
+        unsafe body.withUnsafeBytes { unsafe buffer.append(contentsOf: $0) }
+        return endRecord(tag: tag)
+    }
+
+    /// Stages the record whose body `build` appends, and returns where it will begin.
+    ///
+    /// - Parameter capacity: The bytes that the body will have, as far as that is known.
+    @inline(__always)
+    @discardableResult
+    public mutating func stage(
+        tag: UInt64 = 0, capacity: Int, _ build: (_ buffer: inout [UInt8]) -> Void
+    ) -> UInt64 {
+        beginRecord(capacity: capacity)
+        build(&buffer)
+        return endRecord(tag: tag)
+    }
+
+    /// Where the record that ``beginRecord(capacity:)`` opened starts in the buffer; -1 when none is open.
+    private var open = -1
+
+    private mutating func beginRecord(capacity: Int) {
+        precondition(open < 0, "a record is open already")
+        open = buffer.count
+        let needed = buffer.count + RecordFrame.totalBytes(bodyBytes: capacity)
+        if needed > buffer.capacity { buffer.reserveCapacity(max(needed, buffer.capacity * 2)) }
+        for _ in 0..<3 { buffer.append(littleEndian: UInt64(0)) }
+    }
+
+    private mutating func endRecord(tag: UInt64) -> UInt64 {
+        let start = open
+        open = -1
+        let offset = position + UInt64(start)
+        RecordFrame.seal(
+            &buffer, at: start, fileID: header.fileID, offset: offset, syncedPosition: syncedPosition, tag: tag)
+        return offset
+    }
+
+    /// Bytes that a record with a body of `count` bytes takes in the file.
+    public static func recordBytes(bodyBytes count: Int) -> Int { RecordFrame.totalBytes(bodyBytes: count) }
+
+    /// Drops what is staged and not written.
+    public mutating func discardStaged() {
+        buffer.removeAll(keepingCapacity: true)
+    }
+
+    /// Hands all staged records to the file in one write call.
+    ///
+    /// The bytes are in the kernel, not on the disk. After a crash a prefix of the records that were not synced may be
+    /// there, and each of those whole.
+    ///
+    /// - Throws: ``FileError``; the writer has then failed, and the owner goes on in another file or not at all. The
+    ///   records that were staged count as never written: ``retire()`` makes sure of it.
+    public mutating func writeStaged() throws(FileError) {
+        guard !buffer.isEmpty else { return }
+        try checkUsable(.write)
+        do {
+            try file.write(buffer, at: position)
+        } catch {
+            hasFailed = true
+            discardStaged()
+            throw error
+        }
+        position += UInt64(buffer.count)
+        if buffer.capacity > Self.bufferBytesKept {
+            buffer = []
+        } else {
+            buffer.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// Stages `body` and writes everything that is staged; returns where the record begins.
+    @discardableResult
+    public mutating func append(_ body: RawSpan, tag: UInt64 = 0) throws(FileError) -> UInt64 {
+        let offset = stage(body, tag: tag)
+        try writeStaged()
+        return offset
+    }
+
+    /// Stages `body` and writes everything that is staged; returns where the record begins.
+    @discardableResult
+    public mutating func append(_ body: [UInt8], tag: UInt64 = 0) throws(FileError) -> UInt64 {
+        unsafe try append(body.span.bytes, tag: tag)
+    }
+
+    /// Returns once every record that has been written is on the disk.
+    ///
+    /// - Throws: ``FileError``; whether anything since the last sync is on the disk is then unknown for good.
+    public mutating func synchronize() throws(FileError) {
+        guard syncedPosition < position else { return }
+        try checkUsable(.synchronize)
+        do {
+            try file.synchronizeData()
+        } catch {
+            hasFailed = true
+            throw error
+        }
+        syncedPosition = position
+    }
+
+    /// After a failed write: cuts the file behind the last record that was written whole, for good.
+    ///
+    /// Without this, parts of the failed write might be read back as records after a restart.
+    public mutating func retire() throws(FileError) {
+        hasFailed = true
+        discardStaged()
+        try file.truncate(to: position)
+        try file.synchronizeData()
+    }
+
+    /// Closes the file, synced or not.
+    public mutating func close() throws(FileError) {
+        hasFailed = true
+        try file.close()
+    }
+
+    private func checkUsable(_ operation: FileError.Operation) throws(FileError) {
+        guard !hasFailed else {
+            throw FileError(.io, operation, path: path, offset: position, reason: "an earlier operation failed")
+        }
+    }
+}
