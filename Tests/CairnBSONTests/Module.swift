@@ -1,1 +1,1 @@
-// Makes room for the tests.
+// Makes room for the module.
