@@ -1,0 +1,81 @@
+import CairnFiles
+
+/// How an engine behaves and how much it may use. Sizes are in bytes.
+public struct EngineOptions: Sendable {
+    /// Whether an apply is logged, so that it survives the end of the process and, once synced, a power cut.
+    public enum WAL: Hashable, Sendable {
+        case enabled
+        /// Only flushed data survives: for owners that can repeat what was lost after ``Engine/durableMark``.
+        case disabled
+    }
+
+    /// Make a new engine where there is none.
+    public var createIfMissing = true
+    public var wal = WAL.enabled
+
+    /// A memtable that has grown to this is frozen and flushed.
+    public var memtableBytesMax = 32 << 20
+    /// Frozen memtables that wait for their flush before writers are slowed down fully.
+    public var frozenMemtablesMax = 3
+
+    /// Where a data block ends: larger blocks compress better, smaller ones cost less to bring in.
+    public var blockBytes = 16 << 10
+    /// Every how many entries a block repeats a whole key.
+    public var restartInterval = 8
+    public var compression = BlockCodec.Compression.snappy
+    /// 10 bits a key give 1 % of lookups that read a table in vain; 0 builds no filter.
+    public var bloomBitsPerKey = 10
+
+    /// Where a table of level 1 and below ends.
+    public var tableBytesMax = 32 << 20
+    /// Tables of level 0 that start a compaction.
+    public var level0Trigger = 4
+    /// Tables of level 0 at which writers begin to be slowed down, and at which they are slowed down fully.
+    public var level0SlowdownTrigger = 12
+    public var level0StopTrigger = 24
+    /// What level 1 may hold; each level below holds ``levelSizeRatio`` times as much.
+    public var level1BytesMax = 128 << 20
+    public var levelSizeRatio = 10
+    /// Do not compact unless ``Engine/compactRange(from:to:)`` asks for it.
+    public var disablesAutomaticCompaction = false
+
+    /// Decoded blocks, shared by all engines of a process; nil makes a small one of the engine's own.
+    public var blockCache: BlockCache?
+
+    public init() {}
+
+    /// The options, unless two of them contradict each other or one makes no sense.
+    public func validated() throws(StorageError) -> EngineOptions {
+        func require(_ holds: Bool, _ what: String) throws(StorageError) {
+            guard holds else { throw StorageError(.invalidArgument, "engine options: \(what)") }
+        }
+        try require(memtableBytesMax >= 1 << 10, "memtableBytesMax is at least 1024")
+        try require(frozenMemtablesMax >= 1, "frozenMemtablesMax is at least 1")
+        try require((64...(4 << 20)).contains(blockBytes), "blockBytes is between 64 and 4 Mi")
+        try require((1...1024).contains(restartInterval), "restartInterval is between 1 and 1024")
+        try require((0...64).contains(bloomBitsPerKey), "bloomBitsPerKey is between 0 and 64")
+        try require(tableBytesMax >= blockBytes, "tableBytesMax is at least blockBytes")
+        try require(level0Trigger >= 1, "level0Trigger is at least 1")
+        try require(
+            level0Trigger <= level0SlowdownTrigger && level0SlowdownTrigger < level0StopTrigger,
+            "level0Trigger <= level0SlowdownTrigger < level0StopTrigger")
+        try require(levelSizeRatio >= 2, "levelSizeRatio is at least 2")
+        return self
+    }
+}
+
+/// What an iterator may use.
+public struct IteratorOptions: Hashable, Sendable {
+    /// Keep the blocks that are read; a long scan that should not push others out turns it off.
+    public var fillsCache = true
+
+    public init() {}
+}
+
+/// What is sure when an apply returns.
+public enum Durability: Hashable, Sendable {
+    /// The batch is with the kernel: it survives the end of the process, and a power cut once it is flushed.
+    case buffered
+    /// The batch is on the disk. Applies of several threads share a sync.
+    case synced
+}
