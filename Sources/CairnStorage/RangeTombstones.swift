@@ -60,7 +60,11 @@ struct RangeTombstones: Sendable {
         var high = fragments.count
         while low < high {
             let middle = (low + high) / 2
-            if fragments[middle].to.withBorrowedBytes({ $0.compare(key) <= 0 }) { low = middle + 1 } else { high = middle }
+            if fragments[middle].to.withBorrowedBytes({ $0.compare(key) <= 0 }) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         guard low < fragments.count, fragments[low].from.withBorrowedBytes({ $0.compare(key) <= 0 }) else { return nil }
         return fragments[low]

@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// Threads of low priority that all engines of a process share.
@@ -61,16 +61,18 @@ public final class ThreadBackgroundExecutor: BackgroundExecutor {
         let context = unsafe Unmanaged.passRetained(worker).toOpaque()
         var thread = pthread_t()
         // Safety: the thread takes over the retained worker.
-        let status = unsafe pthread_create(&thread, nil, { context in
-            #if os(Linux)
-            unsafe Unmanaged<Worker>.fromOpaque(context!).takeRetainedValue().run()
-            #else
-            unsafe Unmanaged<Worker>.fromOpaque(context).takeRetainedValue().run()
-            #endif
-            return nil
-        }, context)
+        let status = unsafe pthread_create(
+            &thread, nil,
+            { context in
+                #if os(Linux)
+                    unsafe Unmanaged<Worker>.fromOpaque(context!).takeRetainedValue().run()
+                #else
+                    unsafe Unmanaged<Worker>.fromOpaque(context).takeRetainedValue().run()
+                #endif
+                return nil
+            }, context)
         precondition(status == 0, "pthread_create: \(status)")
-        unsafe pthread_detach(thread)
+        pthread_detach(thread)
     }
 
     private final class Worker {
@@ -84,8 +86,8 @@ public final class ThreadBackgroundExecutor: BackgroundExecutor {
 
         func run() {
             #if os(Linux)
-            // On Linux this is about the calling thread: requests come before background work.
-            _ = nice(10)
+                // On Linux this is about the calling thread: requests come before background work.
+                _ = nice(10)
             #endif
             while let (job, isCompaction) = take() {
                 job()

@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// A view of bytes that someone else owns: a key in an arena, in a block, or in a caller's array.
@@ -96,7 +96,8 @@ struct BorrowedBytes {
         let end = min(count, other.count, limit)
         var index = 0
         while index &+ 8 <= end {
-            let difference = unsafe base.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let difference =
+                unsafe base.loadUnaligned(fromByteOffset: index, as: UInt64.self)
                 ^ other.base.loadUnaligned(fromByteOffset: index, as: UInt64.self)
             if difference != 0 { return index &+ UInt64(littleEndian: difference).trailingZeroBitCount / 8 }
             index &+= 8
@@ -123,7 +124,7 @@ extension ArraySlice<UInt8> {
         // Safety: a slice's elements live in its buffer, which `extendLifetime` keeps until `body` is done; a slice of an
         // array is contiguous, so no temporary copy is involved.
         defer { extendLifetime(self) }
-        return try body(BorrowedBytes(view))
+        return unsafe try body(BorrowedBytes(view))
     }
 }
 
@@ -136,7 +137,7 @@ extension [UInt8] {
         let view = unsafe withUnsafeBytes { unsafe $0 }
         // Safety: as for slices.
         defer { extendLifetime(self) }
-        return try body(BorrowedBytes(view))
+        return unsafe try body(BorrowedBytes(view))
     }
 }
 

@@ -7,7 +7,7 @@ struct Arena: ~Copyable {
     static let firstChunkBytes = 64 << 10
     static let chunkBytesMax = 1 << 20
 
-    private var chunks: [UnsafeMutableRawPointer] = []
+    private var chunks: [UnsafeMutableRawPointer] = unsafe []
     private var next: UnsafeMutableRawPointer
     private var remaining = 0
     /// Bytes taken from the system.
@@ -20,7 +20,7 @@ struct Arena: ~Copyable {
     }
 
     deinit {
-        for unsafe chunk in unsafe chunks { unsafe chunk.deallocate() }
+        for unsafechunk in unsafe chunks { unsafe chunk.deallocate() }
     }
 
     /// Uninitialized memory, aligned to eight bytes.

@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #else
-import Darwin
+    import Darwin
 #endif
 
 /// One key's value at one version, in an arena: a header of 17 bytes, the key, the value.
@@ -23,7 +23,9 @@ struct TreeEntry {
         @inline(__always) get { EntryKind(rawValue: unsafe address.load(fromByteOffset: 16, as: UInt8.self))! }
     }
     var key: BorrowedBytes {
-        @inline(__always) get { unsafe BorrowedBytes(base: UnsafeRawPointer(address + Self.headerBytes), count: keyCount) }
+        @inline(__always) get {
+            unsafe BorrowedBytes(base: UnsafeRawPointer(address + Self.headerBytes), count: keyCount)
+        }
     }
     var value: BorrowedBytes {
         @inline(__always) get {
@@ -200,10 +202,12 @@ struct OrderedTree: ~Copyable {
         while let here = position {
             let entry = here.node.entry(at: here.slot)
             if let previous {
-                precondition(previous.compare(entry.key, entry.version) < 0, "entries \(seen - 1) and \(seen) out of order")
+                precondition(
+                    previous.compare(entry.key, entry.version) < 0, "entries \(seen - 1) and \(seen) out of order")
             }
             precondition(
-                here.node.prefix(at: here.slot) == entry.key.prefix64(at: here.node.sharedCount), "stale prefix at \(seen)")
+                here.node.prefix(at: here.slot) == entry.key.prefix64(at: here.node.sharedCount),
+                "stale prefix at \(seen)")
             previous = entry
             seen += 1
             position = after(here)
@@ -270,8 +274,10 @@ struct TreeNode {
 
     func linkAfter(_ left: TreeNode) {
         let following = left.next
-        unsafe address.storeBytes(of: following?.address, toByteOffset: Self.nextOffset, as: UnsafeMutableRawPointer?.self)
-        unsafe address.storeBytes(of: left.address, toByteOffset: Self.previousOffset, as: UnsafeMutableRawPointer?.self)
+        unsafe address.storeBytes(
+            of: following?.address, toByteOffset: Self.nextOffset, as: UnsafeMutableRawPointer?.self)
+        unsafe address.storeBytes(
+            of: left.address, toByteOffset: Self.previousOffset, as: UnsafeMutableRawPointer?.self)
         unsafe left.address.storeBytes(of: address, toByteOffset: Self.nextOffset, as: UnsafeMutableRawPointer?.self)
         if let following {
             unsafe following.address.storeBytes(
@@ -305,7 +311,8 @@ struct TreeNode {
 
     @inline(__always)
     func child(at slot: Int) -> TreeNode {
-        unsafe TreeNode(address.load(fromByteOffset: Self.childrenOffset &+ 8 &* slot, as: UnsafeMutableRawPointer.self))
+        unsafe TreeNode(
+            address.load(fromByteOffset: Self.childrenOffset &+ 8 &* slot, as: UnsafeMutableRawPointer.self))
     }
 
     /// Puts a child behind the entry that was just inserted at `slot - 1`.

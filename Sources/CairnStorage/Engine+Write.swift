@@ -1,0 +1,122 @@
+import CairnFiles
+import Synchronization
+
+extension Engine {
+    /// Applies `batch` at `version`, whole or not at all.
+    ///
+    /// One write call to the log, then the memtable; with `.buffered` no sync and no waiting, so an event loop may call it.
+    /// A batch without operations is fine: it moves the mark.
+    ///
+    /// - Parameters:
+    ///   - version: Not below ``lastVersion``, and above it for a batch with range deletions. A second batch at the same
+    ///     version replaces what the first one wrote, also for readers who look already.
+    ///   - mark: The owner's position (an applied index); not below ``mark``.
+    /// - Throws: ``StorageError``; the batch then was not applied and will not appear after a restart. Only with `.synced`
+    ///   and code `failed` is the outcome unknown.
+    public func apply(
+        _ batch: WriteBatch, at version: Version, mark: UInt64, durability: Durability = .buffered
+    ) throws(StorageError) {
+        try checkWritable()
+        let sequence = try locked { writer throws(StorageError) in
+            guard version.rawValue >= writer.version, version > .zero, mark >= writer.mark else {
+                throw StorageError(
+                    .invalidArgument,
+                    "batch at version \(version.rawValue) and mark \(mark) after \(writer.version) and \(writer.mark)")
+            }
+            guard batch.rangeDeletions == 0 || version.rawValue > writer.version else {
+                throw StorageError(
+                    .invalidArgument, "a range deletion needs a version of its own, above \(writer.version)")
+            }
+            if options.wal == .enabled {
+                try append(batch, version, mark, &writer)
+            }
+            Self.insert(batch, version.rawValue, into: writer.active)
+            writer.mark = mark
+            writer.version = version.rawValue
+            lastVersionValue.store(version.rawValue, ordering: .releasing)
+            markValue.store(mark, ordering: .releasing)
+            return writer.log.sequence
+        }
+        if durability == .synced { try synchronizeLog(through: sequence) }
+    }
+
+    /// Runs `body` as the only writer.
+    func locked<Result>(
+        _ body: (inout WriterState) throws(StorageError) -> Result
+    ) throws(StorageError) -> Result {
+        var result: Swift.Result<Result, StorageError>?
+        writer.withLock { writer in
+            do throws(StorageError) { result = .success(try body(&writer)) } catch { result = .failure(error) }
+        }
+        return try result!.get()
+    }
+
+    private func append(
+        _ batch: WriteBatch, _ version: Version, _ mark: UInt64, _ writer: inout WriterState
+    ) throws(StorageError) {
+        do throws(FileError) {
+            if writer.log.needsSegment {
+                try writer.log.beginSegment(number: makeFileNumber())
+                writer.activeSegments.append(writer.log.segmentNumber)
+            }
+            try writer.log.append(batch.encodedSlice, version: version.rawValue, mark: mark)
+        } catch {
+            let failure = StorageError(error)
+            if error.operation == .synchronize || error.operation == .synchronizeDirectory { fail(failure) }
+            throw failure
+        }
+    }
+
+    /// Puts the operations of `batch` into `memtable`.
+    ///
+    /// A range deletion at a version covers what is older than the version. What the same batch put before the deletion is
+    /// as new, so it is turned into a deletion here.
+    static func insert(_ batch: WriteBatch, _ version: UInt64, into memtable: any Memtable) {
+        guard batch.rangeDeletions > 0 else {
+            batch.forEachBorrowed { _, kind, key, value in memtable.insert(kind, key, value, version: version) }
+            return
+        }
+        var ranges: [(position: Int, from: [UInt8], to: [UInt8])] = []
+        batch.forEachBorrowed { position, kind, from, to in
+            guard kind == .deleteRange else { return }
+            ranges.append((position, from.copied(), to.copied()))
+            memtable.insert(RangeTombstone(from: from.copied(), to: to.copied(), version: version))
+        }
+        batch.forEachBorrowed { position, kind, key, value in
+            guard kind != .deleteRange else { return }
+            let isDeletedLater = ranges.contains { range in
+                range.position > position && range.from.withBorrowedBytes { $0.compare(key) <= 0 }
+                    && range.to.withBorrowedBytes { key.compare($0) < 0 }
+            }
+            memtable.insert(
+                isDeletedLater ? .delete : kind, key, isDeletedLater ? .empty : value, version: version)
+        }
+    }
+
+    /// Returns once the records up to `sequence` are on the disk. Threads that come while one syncs share the next sync.
+    func synchronizeLog(through sequence: UInt64) throws(StorageError) {
+        guard options.wal == .enabled else { return }
+        var thrown: StorageError?
+        walSync.withLock { _ in
+            do throws(StorageError) {
+                let (isDone, files, last, mark) = try locked { writer in
+                    (writer.log.durableSequence >= sequence, writer.log.filesToSync, writer.log.sequence, writer.mark)
+                }
+                if isDone { return }
+                try checkWritable()
+                do throws(FileError) {
+                    for file in files { try file.synchronizeData() }
+                } catch {
+                    let failure = StorageError(error)
+                    fail(failure)
+                    throw StorageError(.failed, failure.message, file: failure.file)
+                }
+                try locked { writer in writer.log.noteDurable(last, synced: files) }
+                advanceDurableMark(to: mark)
+            } catch {
+                thrown = error
+            }
+        }
+        if let thrown { throw thrown }
+    }
+}

@@ -1,0 +1,208 @@
+/// A walk over the keys of an engine as they were at one version, in both directions.
+///
+/// It holds on to the memtables and tables that it was made from, so writes, flushes and compactions neither disturb it
+/// nor wait for it; drop it when done, because files that it needs stay until then. Reads may reach the disk, so every
+/// move can throw; after an error, and after ``Engine/close()``, it cannot be used. One thread at a time.
+public final class EngineIterator {
+    private let engine: Engine
+    private let view: ReadView
+    private let merged: MergingIterator
+    private let tombstones: RangeTombstones
+    private let lower: [UInt8]?
+    private let upper: [UInt8]?
+    private let version: UInt64
+
+    /// Whether it stands on an entry.
+    public private(set) var isValid = false
+
+    /// Forward: `merged` stands on the entry that is shown. Backward: it stands before all entries of `savedKey`.
+    private var isForward = true
+    private var savedKey: [UInt8] = []
+    private var savedValue: ArraySlice<UInt8> = []
+    private var shownKey: ArraySlice<UInt8>?
+
+    /// After so many entries of one key that nobody sees, a search is cheaper than another step.
+    private static let stepsMax = 8
+
+    init(
+        engine: Engine, view: ReadView, children: [InternalIterator], tombstones: RangeTombstones, lower: [UInt8]?,
+        upper: [UInt8]?, version: UInt64
+    ) {
+        self.engine = engine
+        self.view = view
+        merged = MergingIterator(children)
+        self.tombstones = tombstones
+        self.lower = lower
+        self.upper = upper
+        self.version = version
+    }
+
+    /// The key of the entry it stands on.
+    public var key: ArraySlice<UInt8> {
+        precondition(isValid, "the iterator stands on nothing")
+        if let shownKey { return shownKey }
+        let key = isForward ? merged.key.copied()[...] : savedKey[...]
+        shownKey = key
+        return key
+    }
+
+    /// The value of the entry it stands on, sharing the block that holds it.
+    public var value: ArraySlice<UInt8> {
+        precondition(isValid, "the iterator stands on nothing")
+        return isForward ? merged.value() : savedValue
+    }
+
+    // MARK: - Positioning
+
+    /// Goes to the first key.
+    public func seekToFirst() throws(StorageError) {
+        try begin(forward: true)
+        if let lower {
+            try lower.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, version) }
+        } else {
+            try merged.seekToFirst()
+        }
+        try findForward(skippingSaved: false)
+    }
+
+    /// Goes to the last key.
+    public func seekToLast() throws(StorageError) {
+        try begin(forward: false)
+        if let upper {
+            try upper.withBorrowedBytes { key throws(StorageError) in try merged.seek(before: key, .max) }
+        } else {
+            try merged.seekToLast()
+        }
+        try findBackward()
+    }
+
+    /// Goes to the first key that is `target` or after it.
+    public func seek(to target: ArraySlice<UInt8>) throws(StorageError) {
+        if let lower, target.lexicographicallyPrecedes(lower) { return try seekToFirst() }
+        try begin(forward: true)
+        try target.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, version) }
+        try findForward(skippingSaved: false)
+    }
+
+    /// Goes to the last key that is `target` or before it.
+    public func seekForPrev(_ target: ArraySlice<UInt8>) throws(StorageError) {
+        if let upper, !target.lexicographicallyPrecedes(upper) { return try seekToLast() }
+        try begin(forward: false)
+        // No version is 0, so this is behind all entries of the target.
+        try target.withBorrowedBytes { key throws(StorageError) in try merged.seek(before: key, 0) }
+        try findBackward()
+    }
+
+    /// Goes to the next key.
+    public func next() throws(StorageError) {
+        precondition(isValid, "the iterator stands on nothing")
+        try checkOpen()
+        shownKey = nil
+        if isForward {
+            saveKey()
+            try merged.next()
+        } else {
+            isForward = true
+            try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, 0) }
+        }
+        try findForward(skippingSaved: true)
+    }
+
+    /// Goes to the key before.
+    public func previous() throws(StorageError) {
+        precondition(isValid, "the iterator stands on nothing")
+        try checkOpen()
+        shownKey = nil
+        if isForward {
+            saveKey()
+            isForward = false
+            try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(before: key, .max) }
+        }
+        try findBackward()
+    }
+
+    // MARK: - Finding what the version sees
+
+    private func begin(forward: Bool) throws(StorageError) {
+        try checkOpen()
+        isForward = forward
+        isValid = false
+        shownKey = nil
+    }
+
+    private func checkOpen() throws(StorageError) {
+        guard !engine.isClosed else {
+            isValid = false
+            throw StorageError(.closed, "the engine of this iterator was closed")
+        }
+    }
+
+    private func saveKey() {
+        savedKey.removeAll(keepingCapacity: true)
+        unsafe savedKey.append(contentsOf: merged.key.buffer)
+    }
+
+    private func isDeleted(_ key: BorrowedBytes, _ entryVersion: UInt64) -> Bool {
+        !tombstones.isEmpty && tombstones.newest(over: key, at: version) > entryVersion
+    }
+
+    private func findForward(skippingSaved: Bool) throws(StorageError) {
+        isValid = false
+        var isSkipping = skippingSaved
+        var steps = 0
+        while merged.isValid {
+            if let upper, upper.withBorrowedBytes({ merged.key.compare($0) >= 0 }) { return }
+            if isSkipping, savedKey.withBorrowedBytes({ merged.key.isEqual(to: $0) }) {
+                steps += 1
+                if steps > Self.stepsMax {
+                    steps = 0
+                    try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, 0) }
+                } else {
+                    try merged.next()
+                }
+                continue
+            }
+            if merged.version > version {
+                steps += 1
+                if steps > Self.stepsMax {
+                    steps = 0
+                    saveKey()
+                    isSkipping = false
+                    try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, version) }
+                } else {
+                    try merged.next()
+                }
+                continue
+            }
+            if merged.kind == .put, !isDeleted(merged.key, merged.version) {
+                isValid = true
+                return
+            }
+            saveKey()
+            isSkipping = true
+            steps = 0
+            try merged.next()
+        }
+    }
+
+    private func findBackward() throws(StorageError) {
+        isValid = false
+        while merged.isValid {
+            if let lower, lower.withBorrowedBytes({ merged.key.compare($0) < 0 }) { return }
+            saveKey()
+            // Backward the versions of a key ascend: the last one that is not too new is what the reader sees.
+            var seen: (version: UInt64, kind: EntryKind)?
+            repeat {
+                if merged.version <= version {
+                    seen = (merged.version, merged.kind)
+                    savedValue = merged.kind == .put ? merged.value() : []
+                }
+                try merged.previous()
+            } while merged.isValid && savedKey.withBorrowedBytes { merged.key.isEqual(to: $0) }
+            if let seen, seen.kind == .put, !savedKey.withBorrowedBytes({ isDeleted($0, seen.version) }) {
+                isValid = true
+                return
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+/// The files of an engine's directory.
+enum FileName: Hashable {
+    case wal(UInt64)
+    case table(UInt64)
+    case manifest(UInt64)
+    case current
+    case lock
+
+    init?(_ name: String) {
+        switch name {
+        case "CURRENT": self = .current
+        case "LOCK": self = .lock
+        default:
+            if name.hasPrefix("MANIFEST-"), let number = UInt64(name.dropFirst(9)) {
+                self = .manifest(number)
+            } else if name.hasSuffix(".wal"), let number = UInt64(name.dropLast(4)) {
+                self = .wal(number)
+            } else if name.hasSuffix(".sst"), let number = UInt64(name.dropLast(4)) {
+                self = .table(number)
+            } else {
+                return nil
+            }
+        }
+    }
+
+    var name: String {
+        switch self {
+        case .wal(let number): "\(Self.padded(number)).wal"
+        case .table(let number): "\(Self.padded(number)).sst"
+        case .manifest(let number): "MANIFEST-\(Self.padded(number))"
+        case .current: "CURRENT"
+        case .lock: "LOCK"
+        }
+    }
+
+    func path(in directory: String) -> String { directory + "/" + name }
+
+    private static func padded(_ number: UInt64) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 6 - digits.count)) + digits
+    }
+}

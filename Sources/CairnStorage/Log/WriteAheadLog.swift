@@ -1,0 +1,216 @@
+import CairnFiles
+
+/// The log of batches that are not in tables yet: segments `n.wal` of records, one record a batch.
+///
+/// A record's tag is its sequence number, which has no gaps over all segments; its body says up to which sequence all was
+/// on the disk when it was written, then version, mark and batch. So recovery can tell what never arrived, which is no
+/// loss, from what was there once, which is damage, also across files.
+///
+/// Not synchronized: the engine's writer owns it.
+struct WriteAheadLog {
+    static let kind = RecordLogHeader.Kind("CWAL")
+    static let recordHeaderBytes = 24
+    /// Segments that wait to be used again.
+    static let sparesMax = 2
+
+    private let fileSystem: any FileSystem
+    private let directory: String
+    /// The segment that takes records; nil until the first record after the memtable was frozen.
+    private(set) var segment: RecordLogWriter?
+    private(set) var segmentNumber: UInt64 = 0
+    /// Older segments with records that may not be on the disk yet, oldest first.
+    private(set) var unsyncedSegments: [RecordLogWriter] = []
+    /// The last record written.
+    private(set) var sequence: UInt64
+    /// Every record up to here is on the disk or in synced tables.
+    private(set) var durableSequence: UInt64
+    private var spares: [String] = []
+    private(set) var writtenBytes: UInt64 = 0
+
+    init(fileSystem: any FileSystem, directory: String, sequence: UInt64) {
+        self.fileSystem = fileSystem
+        self.directory = directory
+        self.sequence = sequence
+        durableSequence = sequence
+    }
+
+    var needsSegment: Bool { segment == nil }
+
+    /// Begins a segment; a recycled one if there is any.
+    mutating func beginSegment(number: UInt64) throws(FileError) {
+        let header = RecordLogHeader(kind: Self.kind, number: number, fileID: fileSystem.makeFileID(), note: sequence)
+        let path = FileName.wal(number).path(in: directory)
+        if let spare = spares.popLast() {
+            segment = try Self.recycle(spare, as: path, header: header, fileSystem)
+        } else {
+            segment = try Self.create(path, header: header, fileSystem)
+        }
+        segmentNumber = number
+    }
+
+    private static func create(
+        _ path: String, header: RecordLogHeader, _ fileSystem: some FileSystem
+    ) throws(FileError) -> RecordLogWriter {
+        try RecordLogWriter.create(path, header: header, in: fileSystem)
+    }
+
+    private static func recycle(
+        _ spare: String, as path: String, header: RecordLogHeader, _ fileSystem: some FileSystem
+    ) throws(FileError) -> RecordLogWriter {
+        try RecordLogWriter.recycle(spare, as: path, header: header, in: fileSystem)
+    }
+
+    /// Writes one batch in one call. On an error the batch is not in the log, and the segment takes no more.
+    mutating func append(_ batch: ArraySlice<UInt8>, version: UInt64, mark: UInt64) throws(FileError) {
+        let next = sequence + 1
+        let durable = durableSequence
+        segment!.stage(tag: next, capacity: Self.recordHeaderBytes + batch.count) { buffer in
+            buffer.append(littleEndian: durable)
+            buffer.append(littleEndian: version)
+            buffer.append(littleEndian: mark)
+            buffer.append(contentsOf: batch)
+        }
+        do {
+            try segment!.writeStaged()
+        } catch {
+            // What was written of it must not come back after a restart. If even that fails, the next segment starts
+            // with the same sequence number, which tells recovery to ignore this one from there on.
+            try? segment!.retire()
+            endSegment()
+            throw error
+        }
+        sequence = next
+        writtenBytes += UInt64(batch.count + Self.recordHeaderBytes)
+    }
+
+    /// The next record starts a new segment.
+    mutating func endSegment() {
+        if let segment, segment.syncedPosition < segment.position, !segment.hasFailed {
+            unsyncedSegments.append(segment)
+        }
+        segment = nil
+    }
+
+    /// The files that have to be synced for all records so far to be on the disk.
+    var filesToSync: [any WritableFile] {
+        unsyncedSegments.map(\.file) + (segment.map { [$0.file] } ?? [])
+    }
+
+    /// Records up to `sequence` are on the disk, because `files` were synced or because tables hold them.
+    mutating func noteDurable(_ sequence: UInt64, synced files: [any WritableFile] = []) {
+        durableSequence = max(durableSequence, sequence)
+        unsyncedSegments.removeAll { segment in files.contains { $0 === segment.file } }
+    }
+
+    /// Drops segments below `number`, whose records are all in tables; keeps some of their files for later segments.
+    ///
+    /// - Returns: the paths to remove.
+    mutating func release(_ numbers: [UInt64]) -> [String] {
+        var removable: [String] = []
+        for number in numbers {
+            let path = FileName.wal(number).path(in: directory)
+            unsyncedSegments.removeAll { $0.path == path || $0.header.number == number }
+            if spares.count < Self.sparesMax { spares.append(path) } else { removable.append(path) }
+        }
+        return removable
+    }
+
+    mutating func close() {
+        for var segment in unsyncedSegments { try? segment.close() }
+        try? segment?.close()
+        unsyncedSegments = []
+        segment = nil
+    }
+}
+
+/// One record read back from a segment.
+struct WALRecord {
+    var sequence: UInt64
+    var durableSequence: UInt64
+    var version: UInt64
+    var mark: UInt64
+    var batch: WriteBatch
+
+    init(_ record: LogRecord, path: String) throws(StorageError) {
+        let decoded = record.body.withBorrowedBytes { view -> (UInt64, UInt64, UInt64)? in
+            var reader = ByteReader(view)
+            guard let durable = reader.uint64(), let version = reader.uint64(), let mark = reader.uint64() else {
+                return nil
+            }
+            return (durable, version, mark)
+        }
+        guard let decoded else {
+            throw StorageError(.corruption, "a WAL record without header", file: path, offset: record.offset)
+        }
+        sequence = record.tag
+        (durableSequence, version, mark) = decoded
+        do throws(StorageError) {
+            batch = try WriteBatch(decoding: record.body.dropFirst(WriteAheadLog.recordHeaderBytes))
+        } catch {
+            let code: StorageError.Code = error.code == .unsupportedFormat ? .unsupportedFormat : .corruption
+            throw StorageError(code, error.message, file: path, offset: record.offset)
+        }
+    }
+}
+
+/// Reads back what the segments hold, oldest first.
+struct WALRecovery {
+    let fileSystem: any FileSystem
+    let directory: String
+
+    /// Calls `apply` with every record after `sequence` in order, up to the first that never got to the disk.
+    ///
+    /// - Returns: the last sequence number.
+    /// - Throws: ``StorageError`` with code `corruption` if a record is missing or damaged that was on the disk once.
+    func replay(
+        _ numbers: [UInt64], after sequence: UInt64, _ apply: (WALRecord) throws(StorageError) -> Void
+    ) throws(StorageError) -> UInt64 {
+        // A segment that starts again at an earlier number follows a failed append: what the older ones have from there on
+        // was reported as not written.
+        var cuts = [UInt64](repeating: .max, count: numbers.count)
+        var cut = UInt64.max
+        for index in numbers.indices.reversed() {
+            cuts[index] = cut
+            var reader = try open(numbers[index])
+            if let first = try mappingFileErrors({ () throws(FileError) in try reader.next() }) {
+                cut = min(cut, first.tag)
+            }
+        }
+        var last = sequence
+        var hasGap = false
+        for (index, number) in numbers.enumerated() {
+            var reader = try open(number)
+            while let record = try mappingFileErrors({ () throws(FileError) in try reader.next() }) {
+                if record.tag >= cuts[index] { break }
+                if record.tag <= last { continue }
+                let decoded = try WALRecord(record, path: reader.path)
+                if record.tag > last + 1 { hasGap = true }
+                if hasGap {
+                    guard decoded.durableSequence <= last else {
+                        throw StorageError(
+                            .corruption, "record \(last + 1) was on the disk and is missing before this one",
+                            file: reader.path, offset: record.offset)
+                    }
+                    continue
+                }
+                try apply(decoded)
+                last = record.tag
+            }
+        }
+        return last
+    }
+
+    private func open(_ number: UInt64) throws(StorageError) -> RecordLogReader {
+        let path = FileName.wal(number).path(in: directory)
+        let reader = try mappingFileErrors { () throws(FileError) in try Self.open(path, fileSystem) }
+        guard reader.header.number == number else {
+            throw StorageError(
+                .corruption, "segment \(reader.header.number) in the place of \(number)", file: path, offset: 0)
+        }
+        return reader
+    }
+
+    private static func open(_ path: String, _ fileSystem: some FileSystem) throws(FileError) -> RecordLogReader {
+        try RecordLogReader(path, kind: WriteAheadLog.kind, in: fileSystem)
+    }
+}
