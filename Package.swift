@@ -58,7 +58,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(name: "CairnQuery", dependencies: ["CairnBSON"], swiftSettings: swiftSettings),
         .target(
-            name: "CairnDatabase", dependencies: ["CairnBSON", "CairnQuery", "CairnStorage"],
+            name: "CairnDatabase", dependencies: ["CairnBSON", "CairnFiles", "CairnQuery", "CairnStorage"],
             swiftSettings: swiftSettings),
         .target(
             name: "CairnReplication",
