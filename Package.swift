@@ -84,7 +84,7 @@ let package = Package(
             name: "CairnServer",
             dependencies: [
                 "CairnBSON", "CairnWire", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase",
-                "CairnReplication", "CairnSharding",
+                "CairnReplication", "CairnSharding", "CairnClient",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
