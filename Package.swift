@@ -125,7 +125,7 @@ let package = Package(
             swiftSettings: testSettings),
         .testTarget(
             name: "CairnRaftTests", dependencies: ["CairnRaft", "CairnTestSupport"],
-            exclude: [], swiftSettings: testSettings),
+            exclude: ["Scripts"], swiftSettings: testSettings),
         .testTarget(
             name: "CairnQueryTests", dependencies: ["CairnQuery", "CairnTestSupport"], swiftSettings: testSettings),
         .testTarget(

@@ -1,7 +1,15 @@
 /// Elections (Raft paper, section 5.2; pre-vote and leader stickiness: Ongaro's thesis, sections 9.6 and 4.2.3).
 extension RaftCore {
     /// Whether this node may stand for election.
-    var isPromotable: Bool { configuration.isVoter(id) && installing == nil && !isRemoved }
+    ///
+    /// One that its newest configuration leaves out may, until that is committed: it may hold the only log that the
+    /// others cannot outvote, and leads without counting itself (Ongaro's thesis, section 4.2.2).
+    var isPromotable: Bool {
+        guard installing == nil, !isRemoved else { return false }
+        if configuration.isVoter(id) { return true }
+        guard latestConfigurationIndex > log.committed, configurations.count > 1 else { return false }
+        return configurations[configurations.count - 2].configuration.isVoter(id)
+    }
 
     /// Stands for election without waiting for the timeout, for instance because the host would like a new group to be
     /// led here. Does nothing while a leader may be there or this node is no voter.

@@ -136,7 +136,9 @@ extension RaftCore {
             precondition(left.index.next == right.index && left.term <= right.term, "unstable tail")
         }
         if role == .leader {
-            precondition(leader == id && log.term(at: termStart) == term, "leader's first entry")
+            precondition(leader == id, "a leader that follows")
+            let isPurged = termStart < log.storage.firstIndex
+            precondition(isPurged || log.term(at: termStart) == term, "leader's first entry \(termStart)")
             for peer in peers {
                 precondition(peer.match < peer.next && peer.match <= log.last.index, "\(peer.node): \(peer.match)")
             }
