@@ -58,7 +58,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(name: "CairnQuery", dependencies: ["CairnBSON"], swiftSettings: swiftSettings),
         .target(
-            name: "CairnDatabase", dependencies: ["CairnBSON", "CairnQuery", "CairnStorage"],
+            name: "CairnDatabase", dependencies: ["CairnBSON", "CairnFiles", "CairnQuery", "CairnStorage"],
             swiftSettings: swiftSettings),
         .target(
             name: "CairnReplication",
@@ -84,7 +84,7 @@ let package = Package(
             name: "CairnServer",
             dependencies: [
                 "CairnBSON", "CairnWire", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase",
-                "CairnReplication", "CairnSharding",
+                "CairnReplication", "CairnSharding", "CairnClient",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -125,7 +125,7 @@ let package = Package(
             swiftSettings: testSettings),
         .testTarget(
             name: "CairnRaftTests", dependencies: ["CairnRaft", "CairnTestSupport"],
-            exclude: [], swiftSettings: testSettings),
+            exclude: ["Scripts"], swiftSettings: testSettings),
         .testTarget(
             name: "CairnQueryTests", dependencies: ["CairnQuery", "CairnTestSupport"], swiftSettings: testSettings),
         .testTarget(

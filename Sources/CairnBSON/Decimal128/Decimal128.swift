@@ -100,7 +100,7 @@ enum PowerOfTen {
     static func digits(_ value: UInt128) -> Int {
         // log10(2) is about 1233/4096: the estimate is exact or one too small.
         let bits = 128 - value.leadingZeroBitCount
-        let estimate = bits * 1233 >> 12
+        let estimate = (bits * 1233) >> 12
         if estimate > 38 { return 39 }
         return value >= table[estimate] ? estimate + 1 : max(estimate, 1)
     }

@@ -78,8 +78,9 @@ extension KeyEncoding.Writer {
             if let fraction { appendExact(fraction) }
             finish(mark, negative: negative)
         } else {
+            // Not the normalized parts: without its zeros a huge number's exponent is out of range.
             let mark = begin(Class.large, negative: negative)
-            appendExact(parts)
+            appendExact(value.parts)
             finish(mark, negative: negative)
         }
     }

@@ -1,5 +1,5 @@
 /// MongoDB's internal time: seconds, and a counter within the second. Orders as one unsigned number.
-public struct Timestamp: RawRepresentable, Hashable, Comparable, Sendable {
+public struct Timestamp: Hashable, Comparable, Sendable {
     /// The seconds in the upper half, the counter in the lower.
     public let rawValue: UInt64
 

@@ -71,4 +71,19 @@ struct RecordFrame: Hashable {
         bodyChecksum = bytes.loadUInt32(at: index + 8)
         tag = bytes.loadUInt64(at: index + 16)
     }
+
+    /// The frame that `bytes` held before one of their bits was flipped, if that explains them.
+    init?(repairing bytes: ArraySlice<UInt8>, fileID: UInt64, offset: UInt64) {
+        guard bytes.count >= Self.byteCount, bytes.contains(where: { $0 != 0 }) else { return nil }
+        var candidate = Array(bytes.prefix(Self.byteCount))
+        for bit in 0..<Self.byteCount * 8 {
+            candidate[bit / 8] ^= 1 << UInt8(bit % 8)
+            if let frame = RecordFrame(candidate[...], at: 0, fileID: fileID, offset: offset) {
+                self = frame
+                return
+            }
+            candidate[bit / 8] ^= 1 << UInt8(bit % 8)
+        }
+        return nil
+    }
 }

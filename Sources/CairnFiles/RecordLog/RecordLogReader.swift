@@ -81,7 +81,10 @@ public struct RecordLogReader {
         let offset = position
         let head = try bytes(at: offset, upTo: RecordFrame.byteCount)
         guard let frame = RecordFrame(head, at: head.startIndex, fileID: header.fileID, offset: offset) else {
-            return try judge(badAt: offset, tag: nil, resumingAt: nil)
+            // One flipped bit in the frame can be undone, enough to say whose record it was.
+            let repaired = RecordFrame(repairing: head, fileID: header.fileID, offset: offset)
+            return try judge(
+                badAt: offset, tag: repaired?.tag, resumingAt: repaired.map { offset + UInt64($0.totalBytes) })
         }
         let end = offset + UInt64(frame.totalBytes)
         let whole = try bytes(at: offset, upTo: frame.totalBytes)
@@ -91,6 +94,23 @@ public struct RecordLogReader {
         }
         position = end
         return .record(LogRecord(offset: offset, end: end, tag: frame.tag, body: body))
+    }
+
+    /// The record that begins at `offset`, from `bytes` that were read from `start` of the file `fileID` at `path`.
+    ///
+    /// - Throws: ``FileError`` with code `corruption` if it is not there whole.
+    public static func record(
+        in bytes: ArraySlice<UInt8>, startingAt start: UInt64, at offset: UInt64, fileID: UInt64, path: String
+    ) throws(FileError) -> LogRecord {
+        let index = bytes.startIndex + Int(offset - start)
+        guard let frame = RecordFrame(bytes, at: index, fileID: fileID, offset: offset) else {
+            throw FileError(.corruption, .decode, path: path, offset: offset, reason: "no record begins here")
+        }
+        let body = bytes[(index + RecordFrame.byteCount)...].prefix(Int(frame.length))
+        guard body.count == Int(frame.length), CRC32C.checksum(body) == frame.bodyChecksum else {
+            throw FileError(.corruption, .decode, path: path, offset: offset, reason: "checksum of a record")
+        }
+        return LogRecord(offset: offset, end: offset + UInt64(frame.totalBytes), tag: frame.tag, body: body)
     }
 
     /// Damage or the end: decides what the bad bytes at `offset` are.

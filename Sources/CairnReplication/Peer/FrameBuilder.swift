@@ -1,4 +1,4 @@
-public import CairnRaft
+import CairnRaft
 
 /// Gathers the messages for one peer and channel into frames.
 ///

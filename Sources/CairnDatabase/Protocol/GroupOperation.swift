@@ -1,0 +1,86 @@
+/// What a group can be asked to do, and what each asks for and answers.
+///
+/// `body` and `documents` are those of ``GroupRequest`` and ``GroupReply``. Filters, updates, sorts, projections and
+/// pipelines are MongoDB's. Integers may come as any BSON number that is whole.
+public enum GroupOperation: UInt8, Sendable, CaseIterable {
+    /// Stores `documents`, each with `_id` as its first field (the router adds it).
+    ///
+    /// body `{ordered: bool = true}` → body `{n, writeErrors: [{index, code, errmsg, keyPattern?, keyValue?, errInfo?}]}`
+    /// (the array is there only when it has elements; `index` counts within `documents`).
+    case insert = 1
+    /// Changes documents; `documents` are statements `{q, u, multi?, upsert?, arrayFilters?, c?, hint?}`.
+    ///
+    /// body `{ordered: bool = true}` → body `{n, nModified, upserted: [{index, _id}], writeErrors}` (`n` counts upserts too).
+    case update = 2
+    /// Removes documents; `documents` are statements `{q, limit: 0 | 1, hint?}`.
+    ///
+    /// body `{ordered: bool = true}` → body `{n, writeErrors}`.
+    case delete = 3
+    /// MongoDB's command: body `{query, sort, update | remove, new, fields, upsert, arrayFilters, hint}`
+    /// → body `{lastErrorObject: {n, updatedExisting?, upserted?}, value: document | null}`.
+    case findAndModify = 4
+    /// body `{filter, projection, sort, skip, limit, batchSize, singleBatch, hint}` → body `{cursor: int64 (0: none),
+    /// exhausted: bool, version: int64}`, documents = the first batch. `batchSize` absent means 101; 0 opens the cursor
+    /// without reading. `limit` 0 means none.
+    case find = 5
+    /// body `{cursor: int64, batchSize?}` → as ``find``. The error is 43 (CursorNotFound) when the cursor is not here.
+    case getMore = 6
+    /// body `{cursors: [int64]}` → body `{killed: [int64], unknown: [int64]}`. Needs no collection.
+    case killCursors = 7
+    /// body `{query, skip, limit, hint}` → body `{n: int64}`.
+    case count = 8
+    /// body `{key, query, hint}` → body `{values: [...]}`, each value once within this group.
+    case distinct = 9
+    /// The part of a pipeline that runs on each group: body `{pipeline: [...], batchSize, hint, let}` → as ``find``.
+    case aggregate = 10
+    /// body `{command: {find | count | distinct | aggregate | update | delete | findAndModify: <arguments of that
+    /// operation>}, verbosity: "queryPlanner" | "executionStats" | "allPlansExecution"}` → body `{queryPlanner:
+    /// {winningPlan…}, executionStats?}`.
+    case explain = 11
+    /// Makes the group's copy of a collection's descriptor as new as body: body = the descriptor → body `{epoch}`. A copy
+    /// that is as new already is left alone. Indexes that the new descriptor lacks are dropped; indexes that it adds
+    /// are maintained from here on, and ready at once when the group holds no document of the collection.
+    case installDescriptor = 12
+    /// Deletes all the group holds of the collection and remembers the id as dropped: body `{}` → body `{}`. Idempotent.
+    case dropCollection = 13
+    /// One bounded step of filling an index: body `{index: id, resume?: binary, steps: documents a step = 1000}` → body
+    /// `{done: bool, resume?: binary, scanned}`. Ask again with `resume` until `done`; 11000 when documents collide.
+    case buildIndex = 14
+    /// Deletes the group's copy of the descriptor if the group holds no document of the collection, so that the
+    /// collection may move to other groups: body `{}` → body `{released: bool}`.
+    case releaseIfEmpty = 15
+    /// body `{}` → body `{count, size, avgObjSize, indexes: [{id, name, ready, size}], storageSize, totalIndexSize}`,
+    /// counted by scanning; sizes in bytes.
+    case statistics = 16
+    /// Promises never to commit at or below a version: body `{at?: int64}` → body `{version: int64}`, at least `at`, and
+    /// at least the version of everything acknowledged so far. Needs no collection.
+    case promiseReadVersion = 17
+    /// Which of `statementIDs` of `session` have been executed in this group: body `{}` → body `{executed: [{stmtId,
+    /// n, nModified, upserted?}], value?}`. Needs no collection.
+    case checkExecuted = 18
+    /// Forgets the results of retryable writes: body `{before: int64 milliseconds, forget: int64 milliseconds}` →
+    /// body `{expired, forgotten}`. A session's record that was last written before `before` keeps its transaction
+    /// number alone, and one before `forget` goes. Needs no collection.
+    case expireSessions = 19
+    /// Compares every index with the documents: body `{}` → body `{valid: bool, nrecords, missing: int64, extra:
+    /// int64, indexes: [{name, entries, missing, extra}]}`.
+    case validate = 20
+
+    /// Whether the operation may write, so that only a leader carries it out.
+    public var isWrite: Bool {
+        switch self {
+        case .insert, .update, .delete, .findAndModify, .installDescriptor, .dropCollection, .buildIndex,
+            .releaseIfEmpty, .promiseReadVersion, .checkExecuted, .expireSessions:
+            true
+        case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate: false
+        }
+    }
+
+    /// Whether the operation concerns no collection, so that neither descriptor nor epoch matters.
+    public var isCollectionless: Bool {
+        switch self {
+        case .getMore, .killCursors, .promiseReadVersion, .checkExecuted, .expireSessions: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,118 @@
+/// Elections (Raft paper, section 5.2; pre-vote and leader stickiness: Ongaro's thesis, sections 9.6 and 4.2.3).
+extension RaftCore {
+    /// Whether this node may stand for election.
+    ///
+    /// One that its newest configuration leaves out may, until that is committed: it may hold the only log that the
+    /// others cannot outvote, and leads without counting itself (Ongaro's thesis, section 4.2.2).
+    var isPromotable: Bool {
+        guard installing == nil, !isRemoved else { return false }
+        if configuration.isVoter(id) { return true }
+        guard latestConfigurationIndex > log.committed, configurations.count > 1 else { return false }
+        return configurations[configurations.count - 2].configuration.isVoter(id)
+    }
+
+    /// Stands for election without waiting for the timeout, for instance because the host would like a new group to be
+    /// led here. Does nothing while a leader may be there or this node is no voter.
+    public mutating func campaign(now: UInt64) {
+        observe(now)
+        guard role != .leader, isPromotable, !isInContact else { return }
+        startPreVote()
+    }
+
+    /// Asks whether an election could be won, without disturbing anyone who has a leader.
+    mutating func startPreVote() {
+        role = .preCandidate
+        leader = nil
+        votes.removeAll(keepingCapacity: true)
+        resetElectionDeadline()
+        let term = self.term
+        let last = log.last
+        sendToVoters(.preVoteRequest(proposedTerm: term.next, last: last))
+        record(vote: true, of: id)
+    }
+
+    mutating func startElection(isTransfer: Bool) {
+        role = .candidate
+        leader = nil
+        votes.removeAll(keepingCapacity: true)
+        term = term.next
+        vote = id
+        hardStateChanged = true
+        verified = log.committed
+        owesAcknowledgement = false
+        resetElectionDeadline()
+        // The vote for itself counts when it is on the disk, and so do these requests leave; see `persisted`.
+        sendToVoters(.voteRequest(last: log.last, isTransfer: isTransfer))
+    }
+
+    private mutating func sendToVoters(_ kind: Message.Kind) {
+        for node in configuration.members where node != id && configuration.isVoter(node) { send(kind, to: node) }
+    }
+
+    func handedOutVote(to node: NodeID) -> Bool? { votes.first { $0.node == node }?.granted }
+
+    mutating func record(vote granted: Bool, of node: NodeID) {
+        guard handedOutVote(to: node) == nil else { return }
+        votes.append((node, granted))
+        let votes = self.votes
+        switch configuration.voteResult({ node in votes.first { $0.node == node }?.granted }) {
+        case .pending: break
+        case .won: if role == .preCandidate { startElection(isTransfer: false) } else { becomeLeader() }
+        case .lost:
+            let deadline = electionDeadline
+            becomeFollower(term: term, leader: nil)
+            electionDeadline = deadline
+        }
+    }
+
+    mutating func handlePreVoteRequest(from node: NodeID, proposedTerm: Term, last: LogPosition) {
+        if role == .leader, !configuration.isMember(node), latestConfigurationIndex <= log.committed {
+            return send(.removed(configurationIndex: latestConfigurationIndex), to: node)
+        }
+        // A refusal is sent, not withheld: it carries the term, which the asker may be missing to get anywhere.
+        let granted = proposedTerm > term && !isInContact && last >= log.last
+        send(.preVoteResponse(proposedTerm: proposedTerm, granted: granted), to: node)
+    }
+
+    mutating func handlePreVoteResponse(from node: NodeID, proposedTerm: Term, granted: Bool) {
+        guard role == .preCandidate, proposedTerm == term.next else { return }
+        record(vote: granted, of: node)
+    }
+
+    /// A learner votes as well: it may have been promoted by an entry that it does not have yet.
+    ///
+    /// The promise to a leader holds here too: the candidate's term may have come to this node by another way.
+    mutating func handleVoteRequest(from node: NodeID, last: LogPosition, isTransfer: Bool) {
+        let isFree = vote == nil && leader == nil && (isTransfer || !isInContact)
+        let granted = (vote == node || isFree) && last >= log.last
+        if granted {
+            if vote != node {
+                vote = node
+                hardStateChanged = true
+            }
+            resetElectionDeadline()
+        }
+        send(.voteResponse(granted: granted), to: node)
+    }
+
+    mutating func handleRemoved(configurationIndex: LogIndex) {
+        guard role != .leader, latestConfigurationIndex <= configurationIndex, leader == nil else { return }
+        isRemoved = true
+        if role != .follower { becomeFollower(term: term, leader: nil) }
+    }
+
+    mutating func becomeLeader() {
+        precondition(role == .candidate && isHardStateDurable, "leader of \(term) on an undurable vote")
+        role = .leader
+        leader = id
+        votes.removeAll(keepingCapacity: true)
+        termStart = log.last.index.next
+        heartbeatRound = 0
+        updatePeers()
+        // Nothing of an earlier term commits by counting: this entry takes the tail along (paper, section 5.4.2).
+        appendAsLeader(kind: .empty, payload: [])
+        broadcastHeartbeat()
+        // A group of one needs nobody else.
+        commitWhatAQuorumHas()
+    }
+}

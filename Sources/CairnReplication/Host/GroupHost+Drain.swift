@@ -1,0 +1,111 @@
+import CairnRaft
+
+/// Carrying out what one group's core decided.
+extension GroupHost {
+    func drain(_ replica: Replica) {
+        guard replica.failure == nil, failure == nil else { return }
+        beginReadRound(replica)
+        while replica.core.hasReady {
+            carryOut(replica.core.takeReady(), of: replica)
+            guard replica.failure == nil, failure == nil else { return }
+            beginReadRound(replica)
+        }
+    }
+
+    private func carryOut(_ ready: Ready, of replica: Replica) {
+        if let receipt = ready.receipt {
+            append(ready, of: replica)
+            receipts.append(PersistTicket(replica: replica, receipt: receipt))
+        }
+        for message in ready.messages { send(message, of: replica.group) }
+        if let metadata = ready.snapshotToInstall {
+            install(metadata, in: replica)
+            guard replica.failure == nil else { return }
+        }
+        if !ready.committed.isEmpty {
+            do {
+                try replica.stateMachine.apply(ready.committed[...])
+            } catch {
+                fail(replica, ReplicationError(.stateMachine, group: replica.group, "applying failed: \(error)"))
+                return
+            }
+            statistics.entriesApplied += UInt64(ready.committed.count)
+            let applied = replica.stateMachine.appliedIndex
+            precondition(
+                applied == ready.committed[ready.committed.count - 1].index,
+                "\(replica.group) applied \(applied) of \(ready.committed[ready.committed.count - 1].index)")
+            replica.core.applied(to: applied)
+        }
+        if let configuration = ready.configuration { learnMembers(configuration.configuration, of: replica) }
+        if let change = ready.role { take(change, of: replica) }
+        for read in ready.reads where read.context == replica.round?.context {
+            replica.confirmedReads.append((index: read.index, reads: replica.round!.reads))
+            replica.round = nil
+        }
+        for context in ready.abandonedReads where context == replica.round?.context {
+            let reads = replica.round!.reads
+            replica.round = nil
+            for read in reads { read.completion(.failure(.notLeader(leader: replica.core.leader))) }
+        }
+        if !replica.confirmedReads.isEmpty { answerReads(of: replica) }
+        for peer in ready.snapshotsToSend { beginSnapshot(to: peer, of: replica) }
+        if let error = ready.logFailure {
+            fail(replica, ReplicationError(.damaged, group: replica.group, "entry \(error.index): \(error.message)"))
+        }
+    }
+
+    /// Stops one group on this node; the other replicas of it, and the other groups here, go on.
+    func fail(_ replica: Replica, _ error: ReplicationError) {
+        guard replica.failure == nil else { return }
+        replica.failure = error
+        endSnapshots(of: replica)
+        abandonReads(of: replica, .unavailable)
+        if replica.role != .follower(leader: nil) {
+            replica.role = .follower(leader: nil)
+            replica.stateMachine.roleDidChange(replica.role)
+        }
+        onGroupFailure?(error)
+    }
+
+    private func take(_ change: RoleChange, of replica: Replica) {
+        let role: ReplicaRole =
+            change.role == .leader ? .leader(term: change.term) : .follower(leader: change.leader)
+        guard role != replica.role else { return }
+        if replica.role.isLeader {
+            endSnapshotSenders(of: replica)
+            replica.preferredReadySince = nil
+            let reads = replica.reads
+            replica.reads = []
+            for read in reads { read.completion(.failure(.notLeader(leader: change.leader))) }
+        }
+        replica.role = role
+        replica.stateMachine.roleDidChange(role)
+    }
+
+    // MARK: Messages
+
+    func send(_ message: Message, of group: GroupID) {
+        guard let link = links.firstIndex(where: { $0.peer == message.to }) else { return }
+        links[link].raft.add(group: group, byteCount: RaftMessageCodec.byteCount(of: message), to: transport) { frame in
+            RaftMessageCodec.append(message, to: &frame)
+        }
+    }
+
+    func send(_ message: SnapshotMessage, to peer: NodeID, of group: GroupID) {
+        guard let link = links.firstIndex(where: { $0.peer == peer }) else { return }
+        links[link].bulk.add(group: group, byteCount: message.byteCountHint, to: transport) { frame in
+            message.append(to: &frame)
+        }
+    }
+
+    func learnMembers(_ configuration: Configuration, of replica: Replica) {
+        replica.hasPeers = configuration.members.contains { $0 != node }
+        for peer in configuration.members where peer != node && !links.contains(where: { $0.peer == peer }) {
+            links.append(
+                PeerLink(
+                    peer: peer,
+                    raft: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .raft),
+                    bulk: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .bulk)))
+        }
+    }
+}

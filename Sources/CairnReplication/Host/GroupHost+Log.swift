@@ -1,0 +1,39 @@
+import CairnRaft
+
+/// What the groups give to the shared log.
+extension GroupHost {
+    func openLog(of group: GroupID) throws(ReplicationError) -> GroupLog {
+        let opened = log.open(group)
+        if let damage = opened.damage {
+            throw ReplicationError(.damaged, group: group, "\(damage.file): \(damage.reason)")
+        }
+        return opened
+    }
+
+    func append(_ ready: Ready, of replica: Replica) {
+        withBatch { batch in
+            replica.log.append(ready.entries, hardState: ready.hardState, to: &batch)
+        }
+    }
+
+    /// The log begins anew behind `position`, which the tablet holds durably.
+    func reset(_ log: GroupLog, to position: LogPosition, hardState: HardState) {
+        withBatch { batch in
+            log.reset(to: position, hardState: hardState, in: &batch)
+        }
+    }
+
+    func purge(_ log: GroupLog, through index: LogIndex) {
+        withBatch { batch in
+            log.purge(through: index, in: &batch)
+        }
+    }
+
+    @inline(__always)
+    private func withBatch(_ body: (inout LogBatch) -> Void) {
+        var current = batch ?? LogBatch(id: nextBatch())
+        batch = nil
+        body(&current)
+        batch = current
+    }
+}

@@ -1,0 +1,89 @@
+import CairnRaft
+import DequeModule
+
+/// One group's replica on this node, as its host keeps it.
+final class Replica {
+    let group: GroupID
+    let stateMachine: any ReplicatedStateMachine
+    let log: GroupLog
+    let preferredLeader: NodeID?
+    var core: RaftCore
+    /// As the state machine was last told.
+    var role = ReplicaRole.follower(leader: nil)
+    var isDirty = false
+    /// Why the replica stopped; the host leaves it alone then.
+    var failure: ReplicationError?
+    /// Whether anyone else takes part: alone, there is nobody to hand over to.
+    var hasPeers: Bool
+
+    /// Reads that wait for a round to begin.
+    var reads: [PendingRead] = []
+    /// The round that is under way, and its reads.
+    var round: ReadRound?
+    /// Reads whose leadership was confirmed and that wait until their index is applied.
+    var confirmedReads: [(index: LogIndex, reads: [PendingRead])] = []
+
+    var senders: [SnapshotSender] = []
+    /// Snapshots that failed and are reported to the core later, so that a broken receiver is not tried without a pause.
+    var failedSnapshots: [(peer: NodeID, reportAt: UInt64)] = []
+    var receiver: SnapshotReceiver?
+    /// How the last incoming transfer ended, for a sender that did not hear it.
+    var lastReceived: (transfer: SnapshotTransfer, outcome: SnapshotMessage.Outcome)?
+
+    /// Since when the preferred leader could take over, nil when it could not.
+    var preferredReadySince: UInt64?
+    var nextTransferAttempt: UInt64 = 0
+
+    init(
+        group: GroupID, stateMachine: any ReplicatedStateMachine, log: GroupLog, preferredLeader: NodeID?,
+        core: RaftCore, hasPeers: Bool
+    ) {
+        self.group = group
+        self.stateMachine = stateMachine
+        self.log = log
+        self.preferredLeader = preferredLeader
+        self.core = core
+        self.hasPeers = hasPeers
+    }
+}
+
+struct PendingRead {
+    let askedAt: UInt64
+    let completion: (Result<LogIndex, GroupReadError>) -> Void
+}
+
+struct ReadRound {
+    let context: UInt64
+    let reads: [PendingRead]
+}
+
+/// The frames being filled for one peer.
+struct PeerLink {
+    let peer: NodeID
+    var raft: FrameBuilder
+    var bulk: FrameBuilder
+}
+
+/// Finds replicas by group: an array for the small numbers that groups have, a dictionary for others.
+struct GroupIndex {
+    private static let denseMax: UInt32 = 1 << 14
+    private var dense: [Replica?] = []
+    private var sparse: [GroupID: Replica] = [:]
+
+    @inline(__always)
+    subscript(group: GroupID) -> Replica? {
+        let number = Int(group.rawValue)
+        if number < dense.count { return dense[number] }
+        return sparse.isEmpty ? nil : sparse[group]
+    }
+
+    mutating func insert(_ replica: Replica) {
+        guard replica.group.rawValue < Self.denseMax else {
+            sparse[replica.group] = replica
+            return
+        }
+        let number = Int(replica.group.rawValue)
+        while dense.count <= number { dense.append(nil) }
+        dense[number] = replica
+    }
+}

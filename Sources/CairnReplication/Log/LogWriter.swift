@@ -1,0 +1,169 @@
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// The log thread: takes batches from any number of loops, writes all that wait as one append, syncs once, and reports.
+///
+/// A shell that decides nothing; a simulation calls ``SharedLog`` itself. While the disk is full it keeps what waits and
+/// tries again, so writes stall and nothing is lost; every other error is reported to all and is final.
+public final class LogWriter: Sendable {
+    /// Called on the log thread, in the order of submission; hops to where it is wanted.
+    public typealias Completion = @Sendable (Result<Void, SharedLogError>) -> Void
+
+    private struct Waiting: Sendable {
+        var batches: [LogBatch] = []
+        var completions: [Completion] = []
+        var isStopping = false
+        var isSleeping = false
+        var hasEnded = false
+    }
+
+    private let log: SharedLog
+    private let waiting = Mutex(Waiting())
+    private let bell = Bell()
+    private let ended = Bell()
+    private let stalled = Atomic(false)
+
+    /// Starts the thread.
+    public init(_ log: SharedLog) {
+        self.log = log
+        let box = unsafe Unmanaged.passRetained(self)
+        var thread = pthread_t()
+        let result = unsafe pthread_create(
+            &thread, nil,
+            { context in
+                // Safety: the one reference that `passRetained` made is the one taken here.
+                let writer = unsafe Unmanaged<LogWriter>.fromOpaque(context!).takeRetainedValue()
+                writer.run()
+                return nil
+            }, box.toOpaque())
+        precondition(result == 0, "no thread for the log: error \(result)")
+        pthread_detach(thread)
+    }
+
+    /// Whether the disk has been full since the last attempt to write.
+    public var isStalled: Bool { stalled.load(ordering: .relaxed) }
+
+    /// Hands `batch` to the log thread; `completion` is called there once it is durable, after those of earlier batches.
+    public func submit(_ batch: LogBatch, completion: @escaping Completion) {
+        let (accepted, wake) = waiting.withLock { waiting in
+            guard !waiting.isStopping else { return (false, false) }
+            waiting.batches.append(batch)
+            waiting.completions.append(completion)
+            return (true, waiting.isSleeping)
+        }
+        guard accepted else { return completion(.failure(SharedLogError(.closed))) }
+        if wake { bell.ring() }
+    }
+
+    /// Writes what waits, closes the log, ends the thread, and returns when that is done.
+    public func stop() {
+        waiting.withLock { $0.isStopping = true }
+        bell.ring()
+        while !waiting.withLock({ $0.hasEnded }) { ended.wait(milliseconds: 100) }
+    }
+
+    private func run() {
+        while let (batches, completions) = next() {
+            let result = write(batches)
+            for completion in completions { completion(result) }
+        }
+        try? log.close()
+        waiting.withLock { $0.hasEnded = true }
+        ended.ring()
+    }
+
+    /// Everything that waits; sleeps while nothing does. Nil when there will be no more.
+    private func next() -> ([LogBatch], [Completion])? {
+        var hasIdleWork = true
+        while true {
+            let idle = hasIdleWork
+            let (taken, ends) = waiting.withLock { waiting -> (([LogBatch], [Completion])?, Bool) in
+                guard waiting.batches.isEmpty else {
+                    let taken = (waiting.batches, waiting.completions)
+                    waiting.batches = []
+                    waiting.completions = []
+                    return (taken, false)
+                }
+                waiting.isSleeping = !idle
+                return (nil, waiting.isStopping)
+            }
+            if let taken { return taken }
+            if ends { return nil }
+            if idle {
+                hasIdleWork = log.prepareSpare()
+            } else {
+                bell.wait(milliseconds: nil)
+                waiting.withLock { $0.isSleeping = false }
+            }
+        }
+    }
+
+    private func write(_ batches: [LogBatch]) -> Result<Void, SharedLogError> {
+        while true {
+            do throws(SharedLogError) {
+                try log.append(batches)
+                try log.synchronize()
+                stalled.store(false, ordering: .relaxed)
+                return .success(())
+            } catch {
+                guard error.code == .outOfSpace, !waiting.withLock({ $0.isStopping }) else { return .failure(error) }
+                stalled.store(true, ordering: .relaxed)
+                bell.wait(milliseconds: 100)
+            }
+        }
+    }
+}
+
+/// A flag that a thread sleeps on: a ring while nobody sleeps is kept for the next one.
+@safe
+private final class Bell: Sendable {
+    // Safety: both are made once here and only handed to the pthread functions, which are made for use by many threads;
+    // `isRung` is touched under `mutex` only.
+    private nonisolated(unsafe) let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private nonisolated(unsafe) let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private nonisolated(unsafe) let isRung = UnsafeMutablePointer<Bool>.allocate(capacity: 1)
+
+    init() {
+        unsafe pthread_mutex_init(mutex, nil)
+        unsafe pthread_cond_init(condition, nil)
+        unsafe isRung.initialize(to: false)
+    }
+
+    deinit {
+        unsafe pthread_cond_destroy(condition)
+        unsafe pthread_mutex_destroy(mutex)
+        unsafe mutex.deallocate()
+        unsafe condition.deallocate()
+        unsafe isRung.deallocate()
+    }
+
+    func ring() {
+        unsafe pthread_mutex_lock(mutex)
+        unsafe isRung.pointee = true
+        unsafe pthread_cond_broadcast(condition)
+        unsafe pthread_mutex_unlock(mutex)
+    }
+
+    func wait(milliseconds: Int?) {
+        unsafe pthread_mutex_lock(mutex)
+        if let milliseconds {
+            var until = timespec()
+            unsafe clock_gettime(CLOCK_REALTIME, &until)
+            until.tv_nsec += milliseconds * 1_000_000
+            until.tv_sec += until.tv_nsec / 1_000_000_000
+            until.tv_nsec %= 1_000_000_000
+            while unsafe !isRung.pointee {
+                if unsafe pthread_cond_timedwait(condition, mutex, &until) != 0 { break }
+            }
+        } else {
+            while unsafe !isRung.pointee { unsafe pthread_cond_wait(condition, mutex) }
+        }
+        unsafe isRung.pointee = false
+        unsafe pthread_mutex_unlock(mutex)
+    }
+}

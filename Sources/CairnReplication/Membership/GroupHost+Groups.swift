@@ -1,0 +1,86 @@
+import CairnFiles
+public import CairnRaft
+
+/// Taking groups up: what the log and the tablet of each say is brought together here.
+extension GroupHost {
+    /// Hosts a group, from where its log and its tablet left off.
+    ///
+    /// The tablet is open and recovered; entries behind ``ReplicatedStateMachine/appliedIndex`` are applied again from the log
+    /// as their commit becomes known. When the tablet is ahead of the log, or of another history, a power cut fell between
+    /// a snapshot's switch and the log's reset, or the log lost a tail that others had committed; the log begins anew
+    /// behind the tablet then. Snapshots that were on their way are removed.
+    ///
+    /// - Parameters:
+    ///   - voters: the members until the log says otherwise, the same on each of them.
+    ///   - preferredLeader: the voter that should lead while it is alive and caught up, the same on each of them.
+    /// - Throws: ``ReplicationError``. With code `damaged` or `logGap` the replica does not take part, so that a majority
+    ///   without it decides, and ``status(of:)`` says why.
+    public func add(
+        group: GroupID, voters: [NodeID], preferredLeader: NodeID? = nil, stateMachine: any ReplicatedStateMachine
+    ) throws(ReplicationError) {
+        if let failure { throw failure }
+        guard index[group] == nil else { throw ReplicationError(.groupExists, group: group, "hosted already") }
+        do {
+            let replica = try open(
+                group: group, voters: voters, preferredLeader: preferredLeader, stateMachine: stateMachine)
+            refused[group] = nil
+            index.insert(replica)
+            replicas.append(replica)
+            markDirty(replica)
+        } catch {
+            refused[group] = error
+            throw error
+        }
+    }
+
+    private func open(
+        group: GroupID, voters: [NodeID], preferredLeader: NodeID?, stateMachine: any ReplicatedStateMachine
+    ) throws(ReplicationError) -> Replica {
+        guard !voters.isEmpty else {
+            throw ReplicationError(.invalidConfiguration, group: group, "a group needs voters")
+        }
+        removeUnfinishedSnapshots(of: group)
+        let log = try openLog(of: group)
+        let applied = LogPosition(term: stateMachine.appliedTerm, index: stateMachine.appliedIndex)
+        guard applied.index >= log.firstIndex.previous else {
+            throw ReplicationError(
+                .logGap, group: group,
+                "the tablet ends at entry \(applied.index), the log begins at \(log.firstIndex): the tablet is older")
+        }
+        var hardState = log.hardState
+        if hardState.term < applied.term {
+            hardState.term = applied.term
+            hardState.vote = nil
+        }
+        if log.term(at: applied.index) != applied.term {
+            hardState.commit = applied.index
+            reset(log, to: applied, hardState: hardState)
+        }
+        hardState.commit = max(hardState.commit, applied.index)
+
+        var configuration = Configuration(voters: voters)
+        var configurationIndex = LogIndex.zero
+        if let bytes = stateMachine.appliedConfiguration {
+            guard let decoded = Configuration(decoding: bytes[...]) else {
+                throw ReplicationError(.damaged, group: group, "the tablet's configuration cannot be read")
+            }
+            configuration = decoded
+            configurationIndex = applied.index
+        }
+        let core: RaftCore
+        do {
+            core = try RaftCore(
+                id: node, configuration: configuration, configurationIndex: configurationIndex, hardState: hardState,
+                storage: log, applied: applied.index, options: options.raft, seed: nextSeed() ^ UInt64(group.rawValue),
+                now: now)
+        } catch {
+            throw ReplicationError(.damaged, group: group, "the log at entry \(error.index): \(error.message)")
+        }
+        let replica = Replica(
+            group: group, stateMachine: stateMachine, log: log, preferredLeader: preferredLeader, core: core,
+            hasPeers: false)
+        learnMembers(configuration, of: replica)
+        learnMembers(core.status.configuration, of: replica)
+        return replica
+    }
+}

@@ -1,0 +1,529 @@
+import CairnRaft
+import CairnTestSupport
+
+/// A group of replicas on simulated time, network, clocks and disks, with faults and load drawn from a seed.
+///
+/// One thread, one seed, no clock: the same seed gives the same ``eventHash``.
+final class Simulation {
+    /// What a run does; each run draws its own, so that faults meet in all combinations.
+    struct Plan {
+        var voters = 3
+        var spares = 0
+        var lossPercent: UInt64 = 0
+        var duplicationPercent: UInt64 = 0
+        var delayMax: UInt64 = 2_000_000
+        var longDelayPercent: UInt64 = 0
+        var diskDelayMax: UInt64 = 3_000_000
+        var diskStallPercent: UInt64 = 0
+        var crashes = false
+        var partitions = false
+        var pauses = false
+        var membership = false
+        var transfers = false
+        var purges = false
+        var drift = false
+        var smallWindows = false
+        var announcesCommitsAtOnce = false
+
+        init() {}
+
+        init(drawnFrom random: inout SeededGenerator) {
+            voters = [1, 2, 3, 3, 3, 3, 4, 5, 5][Int(random.next() % 9)]
+            if random.oneIn(2) { lossPercent = random.next() % 31 }
+            if random.oneIn(2) { duplicationPercent = random.next() % 51 }
+            if random.oneIn(2) { delayMax = 1_000_000 + random.next() % 40_000_000 }
+            if random.oneIn(3) { longDelayPercent = random.next() % 10 }
+            if random.oneIn(2) { diskDelayMax = 1_000_000 + random.next() % 40_000_000 }
+            if random.oneIn(3) { diskStallPercent = random.next() % 10 }
+            crashes = random.oneIn(2)
+            partitions = random.oneIn(2)
+            pauses = random.oneIn(3)
+            membership = random.oneIn(3)
+            spares = membership ? 2 : 0
+            transfers = random.oneIn(3)
+            purges = random.oneIn(2)
+            drift = random.oneIn(2)
+            smallWindows = random.oneIn(2)
+            announcesCommitsAtOnce = random.oneIn(2)
+        }
+    }
+
+    private enum Event {
+        case deliver(Message)
+        case tick(Int, life: Int)
+        case disk(Int, life: Int)
+        case receipt(Int, life: Int, PersistReceipt)
+        case snapshotArrives(SnapshotMetadata, from: Int, to: Int, term: Term)
+        case snapshotEnds(Int, life: Int, peer: Int)
+        case client
+        case fault
+        case restart(Int)
+        case resume(Int)
+    }
+
+    private struct Node {
+        var core: RaftCore?
+        var life = 0
+        var isPaused = false
+        var clockOffset: UInt64
+        var clockPermille: UInt64 = 1000
+        var diskFreeAt: UInt64 = 0
+        var applied = LogIndex.zero
+        /// Proposals of this life that are not answered yet.
+        var proposals: [LogPosition] = []
+        /// Reads asked for, with what had been acknowledged before.
+        var reads: [UInt64: LogIndex] = [:]
+        /// Events that a paused node will find when it wakes.
+        var waiting: [Event] = []
+    }
+
+    static let electionTimeout: UInt64 = 100_000_000
+    private static let tickInterval: UInt64 = 10_000_000
+
+    let seed: UInt64
+    let plan: Plan
+    private(set) var checker = SafetyChecker()
+    private(set) var eventHash: UInt64 = 0xCBF2_9CE4_8422_2325
+    private(set) var eventCount = 0
+    private(set) var acknowledgedWrites = 0
+    private(set) var answeredReads = 0
+    private(set) var leaseReads = 0
+    private var random: SeededGenerator
+    private var queue = EventQueue<Event>()
+    private var nodes: [Node] = []
+    private var disks: [SimulatedDisk] = []
+    private var cut: Set<Int> = []  // from * 16 + to
+    private var time: UInt64 = 0
+    private var faultsEnabled = true
+    private var nextContext: UInt64 = 0
+    private var options = RaftOptions()
+    /// For debugging a seed: every event as a line.
+    var trace: ((String) -> Void)?
+
+    init(seed: UInt64, plan: Plan? = nil) {
+        self.seed = seed
+        random = SeededGenerator(seed: seed)
+        self.plan = plan ?? Plan(drawnFrom: &random)
+        options.electionTimeout = .nanoseconds(Int64(Self.electionTimeout))
+        options.heartbeatInterval = .milliseconds(20)
+        options.announcesCommitsAtOnce = self.plan.announcesCommitsAtOnce
+        if self.plan.smallWindows {
+            options.inflightMessagesMax = 1 + Int(random.next() % 4)
+            options.inflightBytesMax = 200
+            options.appendBytesMax = 80
+            options.committedBytesMax = 100
+            options.uncommittedBytesMax = 600
+        }
+        let voters = (1...self.plan.voters).map { NodeID(UInt64($0)) }
+        for _ in 0..<(self.plan.voters + self.plan.spares) {
+            var node = Node(clockOffset: 1 + random.next() % 1_000_000_000_000)
+            if self.plan.drift { node.clockPermille = 951 + random.next() % 99 }
+            nodes.append(node)
+            disks.append(SimulatedDisk(configuration: Configuration(voters: voters)))
+        }
+    }
+
+    // MARK: The run
+
+    /// Runs faults for `faultTime` nanoseconds, then asks for life. Returns what went wrong, if anything.
+    func run(faultTime: UInt64 = 1_200_000_000) -> String? {
+        for node in nodes.indices { restart(node) }
+        queue.schedule(.client, at: 1_000_000)
+        queue.schedule(.fault, at: 50_000_000)
+        pump(until: faultTime)
+        if let violation = checker.violation { return violation }
+        heal()
+        var deadline = faultTime
+        for _ in 0..<30 {
+            deadline += Self.electionTimeout
+            pump(until: deadline)
+            if let violation = checker.violation { return violation }
+            if hasConverged { return nil }
+        }
+        return "liveness: no convergence 30 election timeouts after the faults\n" + description
+    }
+
+    private func pump(until deadline: UInt64) {
+        while checker.violation == nil, let (time, event) = queue.next() {
+            if time > deadline {
+                queue.schedule(event, at: time)
+                break
+            }
+            self.time = time
+            eventCount += 1
+            handle(event)
+        }
+        time = deadline
+    }
+
+    private func note(_ values: UInt64...) {
+        for value in values { eventHash = (eventHash ^ value) &* 0x0000_0100_0000_01B3 }
+    }
+
+    private func now(_ node: Int) -> UInt64 {
+        nodes[node].clockOffset + time / 1000 * nodes[node].clockPermille
+    }
+
+    private func handle(_ event: Event) {
+        note(time)
+        switch event {
+        case .deliver(let message):
+            let node = Int(message.to.rawValue) - 1
+            guard isUp(node, or: event) else { return }
+            note(message.from.rawValue, message.to.rawValue, message.term.rawValue, 1)
+            trace?("\(time / 1000) deliver \(message.line)")
+            nodes[node].core!.step(message, now: now(node))
+            turn(node)
+        case .tick(let node, let life):
+            guard nodes[node].life == life, isUp(node, or: event) else { return }
+            nodes[node].core!.tick(now: now(node))
+            turn(node, always: true)
+            queue.schedule(.tick(node, life: life), at: time + Self.tickInterval)
+        case .disk(let node, let life):
+            guard nodes[node].life == life, !disks[node].queue.isEmpty else { return }
+            diskCompletes(node)
+        case .receipt(let node, let life, let receipt):
+            guard nodes[node].life == life, isUp(node, or: event) else { return }
+            note(UInt64(node), receipt.number, 2)
+            nodes[node].core!.persisted(receipt)
+            turn(node)
+        case .snapshotArrives(let metadata, let from, let to, let term):
+            guard isUp(to, or: event) else { return }
+            trace?("\(time / 1000) snapshot \(metadata.position) arrives at n\(to + 1)")
+            let message = Message(
+                from: NodeID(UInt64(from + 1)), to: NodeID(UInt64(to + 1)), term: term, kind: .snapshot(metadata))
+            nodes[to].core!.step(message, now: now(to))
+            turn(to)
+        case .snapshotEnds(let node, let life, let peer):
+            guard nodes[node].life == life, isUp(node, or: event) else { return }
+            let peerID = NodeID(UInt64(peer + 1))
+            let base = disks[peer].durable.log.base.index
+            nodes[node].core!.reportSnapshot(to: peerID, result: random.oneIn(2) ? .installed(base) : .failed)
+            turn(node)
+        case .client: client()
+        case .fault: fault()
+        case .restart(let node): if nodes[node].core == nil { restart(node) }
+        case .resume(let node): resume(node)
+        }
+    }
+
+    /// Whether a node takes events; a paused one finds them later.
+    private func isUp(_ node: Int, or event: Event) -> Bool {
+        guard nodes[node].core != nil else { return false }
+        if nodes[node].isPaused {
+            nodes[node].waiting.append(event)
+            return false
+        }
+        return true
+    }
+
+    // MARK: The host
+
+    /// The end of a turn of the node's loop. Often, not always, its work is taken at once.
+    private func turn(_ node: Int, always: Bool = false) {
+        checker.observe(nodes[node].core!, disks[node].storage)
+        guard always || !random.oneIn(4) else { return }
+        var rounds = 0
+        while nodes[node].core!.hasReady {
+            rounds += 1
+            if rounds > 1000 { return checker.fail("n\(node + 1) has always something to do") }
+            carryOut(nodes[node].core!.takeReady(), on: node)
+            checker.observe(nodes[node].core!, disks[node].storage)
+        }
+    }
+
+    private func carryOut(_ ready: Ready, on node: Int) {
+        disks[node].submit(ready)
+        let id = nodes[node].core!.id
+        if let role = ready.role {
+            trace?("\(time / 1000) \(id) is \(role.role) in \(role.term), leader \(role.leader?.description ?? "-")")
+        }
+        checker.observe(appended: ready.entries, on: id, disks[node].storage)
+        if ready.receipt != nil { scheduleDisk(node) }
+        if ready.snapshotToInstall != nil { scheduleDisk(node) }
+        for message in ready.messages { transmit(message) }
+        apply(ready.committed, on: node)
+        for read in ready.reads {
+            note(UInt64(node), read.context, read.index.rawValue, 3)
+            guard let acknowledged = nodes[node].reads.removeValue(forKey: read.context) else {
+                checker.fail("\(id) answers read \(read.context) that nobody asked")
+                continue
+            }
+            answeredReads += 1
+            checker.observe(read: read.index, askedAfter: acknowledged, by: nodes[node].core!, "confirmed")
+        }
+        for context in ready.abandonedReads where nodes[node].reads.removeValue(forKey: context) == nil {
+            checker.fail("\(id) abandons read \(context) that nobody asked")
+        }
+        for peer in ready.snapshotsToSend { sendSnapshot(from: node, to: Int(peer.rawValue) - 1) }
+        if let failure = ready.logFailure { checker.fail("\(id): \(failure)") }
+    }
+
+    private func apply(_ entries: [Entry], on node: Int) {
+        guard let last = entries.last else { return }
+        let core = nodes[node].core!
+        if entries[0].index != nodes[node].applied.next {
+            checker.fail("\(core.id) applied \(nodes[node].applied), is given \(entries[0].index)")
+        }
+        note(UInt64(node), last.index.rawValue, last.term.rawValue, 4)
+        let isFirst = checker.observe(applied: entries, on: core)
+        let status = core.status
+        if isFirst, status.role == .leader, status.configurationIndex <= last.index {
+            checker.checkDurability(of: last.position, on: disks, status.configuration)
+        }
+        nodes[node].applied = last.index
+        nodes[node].core!.applied(to: last.index)
+        for entry in entries {
+            while let first = nodes[node].proposals.first, first.index <= entry.index {
+                if first == entry.position {
+                    acknowledgedWrites += 1
+                    checker.observe(acknowledged: first.index)
+                }
+                nodes[node].proposals.removeFirst()
+            }
+        }
+        if random.oneIn(4) { disks[node].flushStateMachine(applied: nodes[node].applied) }
+        if plan.purges, random.oneIn(4) { purge(node) }
+    }
+
+    private func purge(_ node: Int) {
+        let log = disks[node].durable.log
+        let limit = min(disks[node].durable.applied, log.lastIndex, nodes[node].core!.commitIndex)
+        guard limit > log.base.index, disks[node].storage.term(at: limit) == log.term(at: limit) else { return }
+        guard let found = nodes[node].core!.configuration(at: limit) else { return }
+        disks[node].purge(through: limit, found)
+        nodes[node].core!.compacted(through: limit)
+    }
+
+    private func scheduleDisk(_ node: Int) {
+        var delay = 100_000 + random.next() % (faultsEnabled ? plan.diskDelayMax : 3_000_000)
+        if faultsEnabled, random.next() % 100 < plan.diskStallPercent { delay += Self.electionTimeout }
+        nodes[node].diskFreeAt = max(nodes[node].diskFreeAt, time) + delay
+        queue.schedule(.disk(node, life: nodes[node].life), at: nodes[node].diskFreeAt)
+    }
+
+    private func diskCompletes(_ node: Int) {
+        switch disks[node].completeNext() {
+        case .batch(let receipt, _):
+            // The news of it may be late, and overtaken by the news of a later write.
+            queue.schedule(
+                .receipt(node, life: nodes[node].life, receipt), at: time + random.next() % 5_000_000)
+        case .install(let metadata):
+            nodes[node].applied = metadata.position.index
+            nodes[node].proposals = []
+            nodes[node].core!.snapshotInstalled(metadata)
+            turn(node)
+        }
+    }
+
+    private func sendSnapshot(from node: Int, to peer: Int) {
+        let core = nodes[node].core!
+        queue.schedule(.snapshotEnds(node, life: nodes[node].life, peer: peer), at: time + 60_000_000)
+        guard let metadata = core.snapshotMetadata(at: nodes[node].applied) else { return }
+        guard !(faultsEnabled && random.oneIn(4)) else { return }
+        queue.schedule(
+            .snapshotArrives(metadata, from: node, to: peer, term: core.term),
+            at: time + 1_000_000 + random.next() % 40_000_000)
+    }
+
+    // MARK: The network
+
+    private func transmit(_ message: Message) {
+        let from = Int(message.from.rawValue) - 1
+        let to = Int(message.to.rawValue) - 1
+        checker.observe(message, disks[from].durable)
+        guard nodes.indices.contains(to) else { return }
+        if faultsEnabled {
+            if cut.contains(from * 16 + to) || random.next() % 100 < plan.lossPercent { return }
+            if random.next() % 100 < plan.duplicationPercent { schedule(message) }
+        }
+        schedule(message)
+    }
+
+    private func schedule(_ message: Message) {
+        var delay = 50_000 + random.next() % (faultsEnabled ? plan.delayMax : 2_000_000)
+        if faultsEnabled, random.next() % 100 < plan.longDelayPercent { delay += random.next() % 500_000_000 }
+        queue.schedule(.deliver(message), at: time + delay)
+    }
+
+    // MARK: Clients
+
+    private func client() {
+        // After the faults a trickle, so that whoever lags can catch up even through the smallest window.
+        queue.schedule(.client, at: time + 1_000_000 + random.next() % (faultsEnabled ? 20_000_000 : 100_000_000))
+        for node in nodes.indices {
+            guard nodes[node].core?.role == .leader, !nodes[node].isPaused else { continue }
+            switch random.next() % 4 {
+            case 0, 1: propose(on: node)
+            case 2:
+                nextContext += 1
+                nodes[node].reads[nextContext] = checker.acknowledged
+                do { try nodes[node].core!.requestRead(context: nextContext) } catch { checker.fail("\(error)") }
+            default: break
+            }
+            if let index = nodes[node].core!.leaseReadIndex(now: now(node)) {
+                leaseReads += 1
+                checker.observe(read: index, askedAfter: checker.acknowledged, by: nodes[node].core!, "lease")
+            }
+            if plan.transfers, faultsEnabled, random.oneIn(20) {
+                let target = random.oneIn(3) ? nil : NodeID(1 + random.next() % UInt64(nodes.count))
+                _ = try? nodes[node].core!.transferLeadership(to: target)
+            }
+            if plan.membership, faultsEnabled, random.oneIn(10) { changeMembership(on: node) }
+            turn(node)
+        }
+    }
+
+    private func propose(on node: Int) {
+        let payloads = (0...(random.next() % 3)).map { _ in random.bytes(Int(random.next() % 40))[...] }
+        guard let (term, indexes) = try? nodes[node].core!.propose(payloads) else { return }
+        note(UInt64(node), term.rawValue, indexes.upperBound.rawValue, 5)
+        var index = indexes.lowerBound
+        while index <= indexes.upperBound {
+            nodes[node].proposals.append(LogPosition(term: term, index: index))
+            index = index.next
+        }
+    }
+
+    private func changeMembership(on node: Int) {
+        var voters: [NodeID] = []
+        var learners: [NodeID] = []
+        for other in nodes.indices {
+            switch random.next() % 4 {
+            case 0: learners.append(NodeID(UInt64(other + 1)))
+            case 1: break
+            default: voters.append(NodeID(UInt64(other + 1)))
+            }
+        }
+        if let position = try? nodes[node].core!.changeMembership(voters: voters, learners: learners) {
+            trace?("\(time / 1000) n\(node + 1) changes members at \(position) to \(voters) and \(learners)")
+        }
+    }
+
+    // MARK: Faults
+
+    private func fault() {
+        guard faultsEnabled else { return }
+        queue.schedule(.fault, at: time + 20_000_000 + random.next() % 150_000_000)
+        let node = Int(random.next() % UInt64(nodes.count))
+        switch random.next() % 6 {
+        case 0 where plan.crashes:
+            crash(node)
+            queue.schedule(.restart(node), at: time + random.next() % 300_000_000)
+        case 1 where plan.crashes && random.oneIn(4):
+            for node in nodes.indices {
+                crash(node)
+                queue.schedule(.restart(node), at: time + random.next() % 50_000_000)
+            }
+        case 2 where plan.partitions: partition(node)
+        case 3: cut = []
+        case 4 where plan.pauses: pause(node)
+        case 5 where nodes[node].core != nil && !nodes[node].isPaused:
+            nodes[node].core!.reportUnreachable(NodeID(1 + random.next() % UInt64(nodes.count)))
+            turn(node)
+        default: break
+        }
+    }
+
+    private func crash(_ node: Int) {
+        guard nodes[node].core != nil else { return }
+        trace?("\(time / 1000) n\(node + 1) crashes")
+        note(UInt64(node), 6)
+        nodes[node].core = nil
+        nodes[node].life += 1
+        nodes[node].isPaused = false
+        nodes[node].waiting = []
+        nodes[node].proposals = []
+        nodes[node].reads = [:]
+        nodes[node].diskFreeAt = 0
+        let survivors = Int(random.next() % UInt64(disks[node].queue.count + 1))
+        var entries = 0
+        if disks[node].queue.count > survivors, case .batch(_, let torn) = disks[node].queue[survivors] {
+            entries = Int(random.next() % UInt64(torn.count + 1))
+        }
+        disks[node].cutPower(survivors: survivors, tornHardState: random.oneIn(2), tornEntries: entries)
+    }
+
+    private func restart(_ node: Int) {
+        do {
+            nodes[node].applied = disks[node].durable.applied
+            let core = try disks[node].open(
+                id: NodeID(UInt64(node + 1)), options: options, seed: random.next(), now: now(node))
+            trace?(
+                "\(time / 1000) n\(node + 1) starts in \(core.term) with \(core.lastIndex), applied \(core.appliedIndex)"
+            )
+            nodes[node].core = core
+            checker.observe(restarted: core)
+            queue.schedule(
+                .tick(node, life: nodes[node].life), at: time + random.next() % Self.tickInterval)
+        } catch {
+            checker.fail("n\(node + 1) does not open: \(error)")
+        }
+    }
+
+    private func partition(_ node: Int) {
+        trace?("\(time / 1000) partition around n\(node + 1)")
+        switch random.next() % 4 {
+        case 0:  // One node alone.
+            for other in nodes.indices where other != node { cut.formUnion([node * 16 + other, other * 16 + node]) }
+        case 1:  // One node that is not heard.
+            for other in nodes.indices where other != node { cut.insert(node * 16 + other) }
+        case 2:  // One node that hears nothing.
+            for other in nodes.indices where other != node { cut.insert(other * 16 + node) }
+        default:  // Two sides, perhaps with one node in both.
+            let bridge = random.oneIn(2) ? Int(random.next() % UInt64(nodes.count)) : -1
+            let side = nodes.indices.map { _ in random.oneIn(2) }
+            for from in nodes.indices {
+                for to in nodes.indices where from != bridge && to != bridge && side[from] != side[to] {
+                    cut.insert(from * 16 + to)
+                }
+            }
+        }
+    }
+
+    private func pause(_ node: Int) {
+        guard nodes[node].core != nil, !nodes[node].isPaused else { return }
+        trace?("\(time / 1000) n\(node + 1) is paused")
+        nodes[node].isPaused = true
+        queue.schedule(.resume(node), at: time + random.next() % (4 * Self.electionTimeout))
+    }
+
+    private func resume(_ node: Int) {
+        guard nodes[node].isPaused else { return }
+        trace?("\(time / 1000) n\(node + 1) wakes")
+        nodes[node].isPaused = false
+        let waiting = nodes[node].waiting
+        nodes[node].waiting = []
+        for event in waiting { handle(event) }
+    }
+
+    // MARK: Liveness
+
+    private func heal() {
+        trace?("\(time / 1000) heal")
+        faultsEnabled = false
+        cut = []
+        for node in nodes.indices {
+            resume(node)
+            if nodes[node].core == nil { restart(node) }
+        }
+    }
+
+    /// One leader, a commit of its own, no change of members under way, and every member caught up with what was
+    /// committed when the others were.
+    private var hasConverged: Bool {
+        let leaders = nodes.indices.filter { nodes[$0].core?.role == .leader }
+        guard leaders.count == 1, let leader = nodes[leaders[0]].core else { return false }
+        let status = leader.status
+        guard !status.configuration.isJoint, status.configurationIndex <= status.commit else { return false }
+        guard let last = checker.committed.last?.entry, last.term == status.term else { return false }
+        return status.configuration.members.allSatisfy { member in
+            let node = nodes[Int(member.rawValue) - 1]
+            return node.core?.leader == leader.id && status.commit - node.applied < 20
+        }
+    }
+
+    var description: String {
+        nodes.map { node in node.core.map { "\($0.status)" } ?? "down" }.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,335 @@
+import CairnFiles
+import CairnRaft
+import CairnSimulator
+import CairnTestSupport
+import Testing
+
+@testable import CairnReplication
+
+/// Whole nodes on simulated disks and a simulated network. Each message of a failure names the seed.
+@Suite("groups of three nodes")
+struct ClusterTests {
+    @Test("every group elects, replicates, answers reads, and its replicas are equal")
+    func calm() throws {
+        let cluster = try SimulatedCluster(seed: 1)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        try cluster.load(milliseconds: 500, writesPerMillisecond: 2)
+        #expect(try cluster.verify() == nil)
+        #expect(cluster.acknowledgedCount > 800)
+        #expect(cluster.readsAnswered > 10)
+        #expect(cluster.leaseReads > 10)
+    }
+
+    @Test("a group alone on its node commits by itself and drains at once")
+    func alone() throws {
+        let cluster = try SimulatedCluster(seed: 2, nodes: 1)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        try cluster.load(milliseconds: 100)
+        cluster.nodes[0].cutPower()
+        try cluster.nodes[0].start()
+        #expect(try cluster.verify() == nil)
+        #expect(cluster.acknowledgedCount > 50)
+        cluster.nodes[0].host!.beginShutdown()
+        #expect(try cluster.run(limit: 100) { cluster.nodes[0].host!.isDrained })
+    }
+
+    @Test("A28: what was acknowledged survives a power cut of all nodes at once", arguments: UInt64(1)...6)
+    func A28_powerCutOfAll(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed)
+        for _ in 0..<6 {
+            try cluster.run { cluster.hasAllLeaders }
+            try cluster.load(milliseconds: 20 + Int(cluster.random.next() % 150), writesPerMillisecond: 2)
+            for node in cluster.nodes { node.cutPower() }
+            for node in cluster.nodes { try node.start() }
+        }
+        #expect(try cluster.verify() == nil)
+        #expect(cluster.acknowledgedCount > 200, "seed \(seed)")
+    }
+
+    @Test("A28: nodes lose power in the middle of any write, one after the other", arguments: UInt64(1)...6)
+    func A28_powerCutAtAnyOperation(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed)
+        try cluster.run { cluster.hasAllLeaders }
+        for round in 0..<12 {
+            let node = cluster.nodes[round % 3]
+            node.fileSystem.cutPower(afterOperations: 1 + Int(cluster.random.next() % 60))
+            try cluster.load(milliseconds: 150)
+            if !node.isUp {
+                try node.start()
+            } else {
+                node.cutPower()
+                try node.start()
+            }
+        }
+        #expect(try cluster.verify() == nil)
+        #expect(cluster.acknowledgedCount > 200, "seed \(seed)")
+    }
+
+    @Test(
+        "any mix of lost frames, partitions, kills and power cuts loses nothing acknowledged", arguments: UInt64(1)...10
+    )
+    func chaos(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed) { options in
+            options.logEntriesKept = 30
+            options.snapshotChunkBytes = 300
+            options.snapshotWindowBytes = 1200
+        }
+        for _ in 0..<14 {
+            let node = cluster.nodes[Int(cluster.random.next() % 3)]
+            cluster.lossPermille = cluster.random.oneIn(2) ? 0 : cluster.random.next() % 200
+            switch cluster.random.next() % 6 {
+            case 0: cluster.isolate(node.id)
+            case 1: cluster.heal()
+            case 2: if node.isUp { node.kill() }
+            case 3: if node.isUp { node.cutPower() }
+            case 4: node.fileSystem.cutPower(afterOperations: 1 + Int(cluster.random.next() % 100))
+            default: break
+            }
+            try cluster.load(milliseconds: 100)
+            for node in cluster.nodes where !node.isUp && cluster.random.oneIn(2) { try node.start() }
+        }
+        #expect(try cluster.verify() == nil)
+        #expect(cluster.acknowledgedCount > 50, "seed \(seed)")
+    }
+
+    @Test(
+        "A35: the log begins at or below what the tablet has made durable, at every power cut", arguments: UInt64(1)...4
+    )
+    func A35_purgeAgainstDurable(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed) { $0.logEntriesKept = 5 }
+        cluster.persistsEvery = 37
+        for _ in 0..<5 {
+            try cluster.run { cluster.hasAllLeaders }
+            for _ in 0..<6 {
+                try cluster.load(milliseconds: 50, writesPerMillisecond: 2)
+                for node in cluster.nodes {
+                    for group in cluster.groups {
+                        let status = node.host!.status(of: group)!
+                        #expect(status.firstLogIndex.previous <= status.durableIndex, "seed \(seed)")
+                    }
+                }
+            }
+            for node in cluster.nodes { node.cutPower() }
+            for node in cluster.nodes {
+                try node.start()
+                #expect(node.startFailures.isEmpty, "seed \(seed): \(node.startFailures)")
+            }
+        }
+        #expect(try cluster.verify() == nil)
+        let first = cluster.nodes[0].host!.status(of: cluster.groups[0])!.firstLogIndex
+        #expect(first > LogIndex(50), "nothing was purged")
+    }
+
+    @Test("A38: a leader whose disk hangs hands its offices over, and comes back when the disk does")
+    func A38_hungDisk() throws {
+        let cluster = try SimulatedCluster(seed: 38)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        let node = cluster.leader(of: cluster.groups[0])!
+        try cluster.load(milliseconds: 50)
+        node.logHangs = true
+        try cluster.load(milliseconds: 1000)
+        for group in cluster.groups { #expect(node.host!.role(of: group)!.isLeader == false) }
+        #expect(cluster.hasAllLeaders)
+        #expect(node.host!.statistics.logStalls == 1)
+        let before = cluster.acknowledgedCount
+        try cluster.load(milliseconds: 200)
+        #expect(cluster.acknowledgedCount > before + 150)
+        node.logHangs = false
+        #expect(try cluster.verify() == nil)
+    }
+
+    @Test("A38: a leader whose disk hangs and whose followers do not obey loses its office for want of a majority")
+    func A38_hungDiskUnheard() throws {
+        let cluster = try SimulatedCluster(seed: 39, groups: 1)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        let node = cluster.leader(of: cluster.groups[0])!
+        // The handover never arrives.
+        cluster.tap = { flight in
+            guard flight.from == node.id else { return flight }
+            let messages = try! PeerCodec.messages(in: flight.frame[...], cluster: 42)
+            let isHandover = messages.contains { message in
+                guard let decoded = try? RaftMessageCodec.decode(message.bytes, from: flight.from, to: flight.to) else {
+                    return false
+                }
+                if case .timeoutNow = decoded.kind { return true }
+                return false
+            }
+            return isHandover ? nil : flight
+        }
+        node.logHangs = true
+        try cluster.load(milliseconds: 2000)
+        #expect(node.host!.role(of: cluster.groups[0])!.isLeader == false)
+        #expect(cluster.leader(of: cluster.groups[0]) != nil)
+        #expect(try cluster.verify() == nil)
+    }
+
+    @Test("A40: a failed sync ends the node, and nothing that relied on it was acknowledged", arguments: UInt64(1)...3)
+    func A40_failedSync(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        try cluster.load(milliseconds: 100)
+        let node = cluster.leader(of: cluster.groups[0])!
+        node.fileSystem.inject(DiskFault(.error(.io), on: .synchronize, pathContains: "raft"))
+        try cluster.load(milliseconds: 600)
+        #expect(!node.isUp)
+        #expect(node.crashReason?.contains("logFailed") == true, "\(node.crashReason ?? "")")
+        #expect(cluster.hasAllLeaders)
+        #expect(try cluster.verify() == nil)
+    }
+
+    @Test("leaders spread as configured, after the start and after a restart")
+    func preferredLeaders() throws {
+        let cluster = try SimulatedCluster(seed: 7, groups: 6)
+        cluster.preferredLeaders = true
+        for node in cluster.nodes {
+            node.cutPower()
+            try node.start()
+        }
+        func isSpread() -> Bool {
+            cluster.groups.allSatisfy { cluster.leader(of: $0)?.id == cluster.voters[Int($0.rawValue) % 3] }
+        }
+        #expect(try cluster.run(until: isSpread), "\(cluster.describe())")
+        cluster.nodes[0].kill()
+        try cluster.run(milliseconds: 1000)
+        #expect(cluster.hasAllLeaders)
+        try cluster.nodes[0].start()
+        #expect(try cluster.run(until: isSpread), "\(cluster.describe())")
+        #expect(try cluster.verify() == nil)
+    }
+
+    @Test("a node that shuts down hands all its offices over first")
+    func shutdown() throws {
+        let cluster = try SimulatedCluster(seed: 8, groups: 6)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        try cluster.load(milliseconds: 200)
+        let node = cluster.leader(of: cluster.groups[0])!
+        node.host!.beginShutdown()
+        #expect(try cluster.run(limit: 1000) { node.host!.isDrained })
+        try cluster.load(milliseconds: 300)
+        for group in cluster.groups { #expect(node.host!.role(of: group)!.isLeader == false) }
+        node.kill()
+        let before = cluster.acknowledgedCount
+        try cluster.load(milliseconds: 50)
+        #expect(cluster.acknowledgedCount > before + 30)
+        #expect(try cluster.verify() == nil)
+    }
+
+    @Test("a leadership handed over on request is taken by the node that was named")
+    func transfer() throws {
+        let cluster = try SimulatedCluster(seed: 9, groups: 1)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        let group = cluster.groups[0]
+        for target in [2, 3, 1, 3] {
+            try cluster.load(milliseconds: 50)
+            let leader = cluster.leader(of: group)!
+            guard leader.id != NodeID(UInt64(target)) else { continue }
+            try leader.host!.transferLeadership(group, to: NodeID(UInt64(target)))
+            #expect(try cluster.run(limit: 500) { cluster.leader(of: group)?.id == NodeID(UInt64(target)) })
+        }
+        #expect(try cluster.verify() == nil)
+    }
+
+    @Test("A14: a leader cut off from its followers acknowledges nothing, answers no read, and steps down")
+    func A14_isolatedLeader() throws {
+        let cluster = try SimulatedCluster(seed: 14, groups: 1)
+        let group = cluster.groups[0]
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        try cluster.load(milliseconds: 50)
+        let old = cluster.leader(of: group)!
+        cluster.isolate(old.id)
+        try cluster.run(milliseconds: 5)
+        let applied = old.host!.appliedIndex(of: group)!
+        var outcome: Result<LogIndex, GroupReadError>?
+        old.host!.readIndex(group) { outcome = $0 }
+        try cluster.load(milliseconds: 1500)
+        #expect(old.host!.role(of: group) == .follower(leader: nil))
+        #expect(old.host!.appliedIndex(of: group) == applied)
+        guard case .failure = outcome else {
+            Issue.record("the read got \(String(describing: outcome))")
+            return
+        }
+        #expect(cluster.leader(of: group)!.id != old.id)
+        #expect(try cluster.verify() == nil)
+    }
+
+    @Test("A33: a group whose log is damaged stays out, says why, and leaves the other groups alone")
+    func A33_damagedGroup() throws {
+        let cluster = try SimulatedCluster(seed: 33)
+        cluster.persistsEvery = 0
+        cluster.padding = 200
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        try cluster.load(milliseconds: 300)
+        try cluster.run(milliseconds: 100)
+        let node = cluster.nodes[0]
+        node.cutPower()
+        // In the middle of the written part of the oldest segment: an entry of one group, with many records after it.
+        let segment = try node.fileSystem.list("raft").filter { $0.hasSuffix(".log") }.first!
+        try node.fileSystem.flipBit(3, ofByte: 20_000, in: "raft/" + segment)
+        try node.start()
+        #expect(node.startFailures.count == 1, "\(node.startFailures)")
+        for (group, failure) in node.startFailures {
+            #expect(failure.code == .damaged)
+            #expect(node.host!.status(of: group)!.failure == failure)
+            #expect(node.host!.role(of: group) == nil)
+        }
+        let before = cluster.acknowledgedCount
+        try cluster.run(limit: 2000) { cluster.hasAllLeaders }
+        try cluster.load(milliseconds: 200)
+        #expect(cluster.acknowledgedCount > before + 100)
+        for group in cluster.groups where node.startFailures[group] == nil {
+            let leader = cluster.leader(of: group)!.tablets[group]!
+            try cluster.run(limit: 2000) { node.tablets[group]!.appliedIndex == leader.appliedIndex }
+            #expect(node.tablets[group]!.digest == leader.digest)
+        }
+    }
+
+    @Test("E17: forged frames change no term and no role")
+    func E17_forgedFrames() throws {
+        let cluster = try SimulatedCluster(seed: 17, groups: 2)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        let target = cluster.leader(of: cluster.groups[0])!
+        let host = target.host!
+        let terms = cluster.groups.map { host.status(of: $0)!.term }
+        let peer = cluster.voters.first { $0 != target.id }!
+        func forge(
+            cluster clusterID: UInt64 = 42, from: NodeID, group: GroupID, term: Term, kind: Message.Kind
+        ) -> [UInt8] {
+            let collector = FrameCollector()
+            var builder = FrameBuilder(cluster: clusterID, node: from, peer: target.id, channel: .raft)
+            builder.add(group: group, byteCount: 64, to: collector) {
+                RaftMessageCodec.append(Message(from: from, to: target.id, term: term, kind: kind), to: &$0)
+            }
+            builder.finish(collector)
+            return collector.frames[0].frame
+        }
+        let group = cluster.groups[0]
+        let vote = Message.Kind.voteRequest(
+            last: LogPosition(term: Term(99), index: LogIndex(1 << 40)), isTransfer: true)
+        let frames: [(NodeID, [UInt8])] = [
+            (peer, forge(cluster: 7, from: peer, group: group, term: Term(99), kind: vote)),
+            (NodeID(9), forge(from: NodeID(9), group: group, term: Term(99), kind: vote)),
+            (peer, forge(from: NodeID(9), group: group, term: Term(99), kind: vote)),
+            (peer, forge(from: peer, group: GroupID(77), term: Term(99), kind: vote)),
+            (peer, forge(from: peer, group: GroupID(1 << 31), term: Term(99), kind: vote)),
+            (peer, forge(from: peer, group: group, term: Term(1 << 63), kind: vote)),
+        ]
+        for (sender, frame) in frames {
+            host.receive(frame: frame[...], from: sender, over: .raft, now: target.clock)
+        }
+        // Far ahead of the log, and of a term that was: refused without harm.
+        host.receive(
+            frame: forge(
+                from: peer, group: group, term: terms[0],
+                kind: .append(
+                    previous: LogPosition(term: terms[0], index: LogIndex(1 << 50)), commit: LogIndex(1 << 50),
+                    entries: [])
+            )[...],
+            from: peer, over: .raft, now: target.clock)
+        host.flush()
+        #expect(cluster.groups.map { host.status(of: $0)!.term } == terms)
+        #expect(host.statistics.refusedFrames == 3)
+        #expect(host.statistics.unknownMessages == 3)
+        try cluster.load(milliseconds: 100)
+        #expect(try cluster.verify() == nil)
+    }
+}
