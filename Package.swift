@@ -67,7 +67,11 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .target(
-            name: "CairnSharding", dependencies: ["CairnBSON", "CairnQuery", "CairnDatabase", "CairnReplication"],
+            name: "CairnSharding",
+            dependencies: [
+                "CairnBSON", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase", "CairnReplication",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: swiftSettings),
 
         // The shells: sockets, clocks and threads.

@@ -1,0 +1,463 @@
+import CairnBSON
+import CairnDatabase
+import CairnFiles
+import CairnQuery
+import CairnRaft
+import CairnReplication
+import CairnStorage
+import DequeModule
+
+/// One replica of one group: the database under the log, and the requests that wait for it.
+///
+/// A **read** is evaluated at once when the leader's lease is valid and everything it must see is applied, and its answer
+/// given before ``execute(_:completion:)`` returns; otherwise leadership is confirmed by a round of messages first.
+///
+/// A **write** is evaluated at once against the tip. All writes of a turn of the loop become one log entry, and so do all that
+/// arrive while ``DataGroupOptions/entriesInFlight`` entries are on their way: the more load, the larger the entries. An
+/// answer is held back until the entry that it rests on has been applied here, so after a majority has it on disk. When
+/// the role is lost before, the outcome is unknown and the answer says so (`.unavailable`).
+///
+/// Its shell calls, on the group's loop: ``execute(_:completion:)`` for each request, ``flush()`` and then the host's
+/// `flush()` once a turn, and both again while ``needsFlush`` says so. Answers are given in `execute` or `flush`, never from
+/// within the host.
+///
+/// The meta group is one of these too: its catalog is documents (see ``Router``).
+///
+/// - Note: not `Sendable`; everything happens on the loop that the group lives on.
+public final class DataGroup {
+    public let group: GroupID
+    public let node: NodeID
+    public let directory: String
+    public let options: DataGroupOptions
+    /// The replica's database; for `inspect`, metrics and tests. Writes go through ``execute(_:completion:)``.
+    public let database: GroupDatabase
+    let fileSystem: any FileSystem
+    let openEngine: (String) throws -> Engine
+    private let clock: any RouterClock
+    private weak var consensus: (any GroupConsensus)?
+
+    private(set) public var role: ReplicaRole = .follower(leader: nil)
+    /// Set while a leader whose tip was lost waits for what it proposed to be applied.
+    private var resumesAfter = LogIndex(rawValue: 0)
+
+    /// Answers that wait for a position of the tip to be applied, in the order of their positions.
+    private var held: Deque<Held> = []
+    /// Requests that wait until writes can be evaluated in this term.
+    private var parked: Deque<Waiting> = []
+    /// Reads that wait for an index to be applied.
+    private var reads: [(index: LogIndex, waiting: Waiting)] = []
+    /// Answers to be given at the next flush.
+    private var deliveries: [() -> Void] = []
+    private var waitingCount = 0
+    private var waitingBytes = 0
+    /// Entries of this term that are not applied, oldest first.
+    private var inFlight: Deque<(position: TipPosition, bytes: Int)> = []
+    private var bytesInFlight = 0
+    /// When sessions are looked over next, by the monotonic clock.
+    private var expiresSessionsAt: UInt64 = 0
+    /// Bytes of the requests that are in the open proposal.
+    private var openBytes = 0
+
+    private struct Waiting {
+        let request: GroupRequest
+        let byteCount: Int
+        /// When the sender stops waiting, by the monotonic clock; nil for never.
+        let deadline: UInt64?
+        let completion: (Result<GroupReply, GroupFailure>) -> Void
+    }
+
+    private struct Held {
+        let position: TipPosition
+        let waiting: Waiting
+        /// Nil: evaluate the request again instead.
+        let answer: GroupAnswer?
+    }
+
+    /// Opens the replica's tablet, which is made when it is not there.
+    ///
+    /// - Parameters:
+    ///   - directory: the group's own, which holds the tablet in a directory of its own (``TabletDirectory``).
+    ///   - options: ``GroupDatabaseOptions/cursorSeed`` of `databaseOptions` must be random.
+    ///   - openEngine: opens the tablet in the directory it is given; called again after a snapshot was installed.
+    /// - Throws: what the engine or the file system say.
+    public init(
+        group: GroupID, node: NodeID, directory: String, fileSystem: any FileSystem, clock: any RouterClock,
+        options: DataGroupOptions = DataGroupOptions(), databaseOptions: GroupDatabaseOptions = GroupDatabaseOptions(),
+        openEngine: @escaping (String) throws -> Engine
+    ) throws {
+        self.group = group
+        self.node = node
+        self.directory = directory
+        self.fileSystem = fileSystem
+        self.clock = clock
+        self.options = options
+        self.openEngine = openEngine
+        let tablet = try TabletDirectory.current(in: directory, fileSystem)
+        try TabletDirectory.removeOthers(than: tablet, in: directory, fileSystem)
+        database = try GroupDatabase(engine: try openEngine(tablet), group: group.rawValue, options: databaseOptions)
+    }
+
+    /// Tells the group who hosts it; once, after the host has it.
+    public func attach(_ consensus: any GroupConsensus) {
+        self.consensus = consensus
+    }
+
+    // MARK: - Requests
+
+    /// Requests that have no answer yet.
+    public var pendingRequests: Int { waitingCount }
+
+    /// Starts a request. `completion` is called exactly once, before this returns or in a later ``flush()``.
+    public func execute(_ request: GroupRequest, completion: @escaping (Result<GroupReply, GroupFailure>) -> Void) {
+        if request.operation == .killCursors || request.operation == .getMore {
+            // A cursor is bound to this replica and to its version, whoever leads.
+            return answerNow(request, completion)
+        }
+        guard case .leader = role, let consensus else { return completion(.failure(notLeader)) }
+        if !request.operation.isWrite {
+            // The clock is read here and now: a process that was stopped must see that its lease has run out.
+            if let index = consensus.leaseReadIndex(group, now: clock.nanoseconds), index <= appliedIndex {
+                return answerNow(request, completion)
+            }
+        } else if database.isLeading {
+            return evaluate(Waiting(request, clock.nanoseconds, completion), isNew: true)
+        }
+        let waiting = Waiting(request, clock.nanoseconds, completion)
+        guard waitingCount < options.requestsMax, waitingBytes + waiting.byteCount <= options.requestBytesMax else {
+            return completion(.failure(.unavailable("group \(group.rawValue) has too many requests waiting")))
+        }
+        admit(waiting)
+        if request.operation.isWrite {
+            parked.append(waiting)
+        } else {
+            confirmLeadership(for: waiting)
+        }
+    }
+
+    private var notLeader: GroupFailure {
+        let leader = consensus?.leader(of: group)
+        return .notLeader(hint: leader == node ? nil : leader?.rawValue)
+    }
+
+    private var context: EvaluationContext {
+        EvaluationContext(
+            nowMilliseconds: UInt64(max(0, clock.wallMilliseconds)),
+            monotonicMilliseconds: clock.nanoseconds / 1_000_000)
+    }
+
+    /// A read whose moment has come.
+    private func answerNow(
+        _ request: GroupRequest, _ completion: @escaping (Result<GroupReply, GroupFailure>) -> Void
+    ) {
+        let evaluation = database.evaluate(request, context)
+        if case .answer(let answer) = evaluation.outcome, evaluation.restsOn <= database.appliedPosition {
+            return completion(answer.result)
+        }
+        let waiting = Waiting(request, clock.nanoseconds, completion)
+        guard admitIfRoom(waiting) else { return }
+        hold(evaluation, waiting)
+    }
+
+    /// Evaluates a write, or a read again.
+    private func evaluate(_ waiting: Waiting, isNew: Bool) {
+        if isNew {
+            guard admitIfRoom(waiting) else { return }
+        }
+        let evaluation = database.evaluate(waiting.request, context)
+        if evaluation.wrote { openBytes += waiting.byteCount }
+        if case .answer(let answer) = evaluation.outcome, evaluation.restsOn <= database.appliedPosition {
+            finish(waiting, answer.result)
+        } else {
+            hold(evaluation, waiting)
+        }
+    }
+
+    private func hold(_ evaluation: Evaluation, _ waiting: Waiting) {
+        // Kept in the order of arrival: an answer behind one that rests on more waits a moment longer than it must.
+        let position = max(evaluation.restsOn, held.last?.position ?? 0)
+        switch evaluation.outcome {
+        case .answer(let answer): held.append(Held(position: position, waiting: waiting, answer: answer))
+        case .again: held.append(Held(position: position, waiting: waiting, answer: nil))
+        }
+    }
+
+    private func confirmLeadership(for waiting: Waiting) {
+        consensus!.readIndex(group) { [weak self] result in
+            guard let self else { return waiting.completion(.failure(.unavailable("the node is shutting down"))) }
+            switch result {
+            case .success(let index):
+                reads.append((index, waiting))
+            case .failure(.notLeader(let leader)):
+                later(waiting, .failure(.notLeader(hint: leader.flatMap { $0 == self.node ? nil : $0.rawValue })))
+            case .failure(let error):
+                later(waiting, .failure(.unavailable("leadership could not be confirmed: \(error)")))
+            }
+        }
+    }
+
+    // MARK: - Bookkeeping of what waits
+
+    private func admitIfRoom(_ waiting: Waiting) -> Bool {
+        guard waitingCount < options.requestsMax, waitingBytes + waiting.byteCount <= options.requestBytesMax else {
+            waiting.completion(.failure(.unavailable("group \(group.rawValue) has too many requests waiting")))
+            return false
+        }
+        admit(waiting)
+        return true
+    }
+
+    private func admit(_ waiting: Waiting) {
+        waitingCount += 1
+        waitingBytes += waiting.byteCount
+    }
+
+    private func finish(_ waiting: Waiting, _ result: Result<GroupReply, GroupFailure>) {
+        waitingCount -= 1
+        waitingBytes -= waiting.byteCount
+        waiting.completion(result)
+    }
+
+    /// Answers at the next flush, because the host is at work.
+    private func later(_ waiting: Waiting, _ result: Result<GroupReply, GroupFailure>) {
+        deliveries.append { self.finish(waiting, result) }
+    }
+
+    // MARK: - Flush
+
+    /// Whether ``flush()`` would get anything done now. Ask again after the host's flush: it applies what lets others go on.
+    public var needsFlush: Bool {
+        if !deliveries.isEmpty || canPropose { return true }
+        if let first = held.first, database.isLeading, first.position <= database.appliedPosition { return true }
+        if database.isLeading, !parked.isEmpty { return true }
+        return reads.contains { $0.index <= appliedIndex }
+    }
+
+    /// Gives the answers that may go, evaluates what waited, and proposes what was written.
+    public func flush() {
+        repeat {
+            deliver()
+            releaseHeld()
+            runReads()
+            runParked()
+            propose()
+        } while !deliveries.isEmpty
+    }
+
+    /// To be called about once a second: closes idle cursors and, on the leader, lets go of old retryable writes' results.
+    public func tick() {
+        database.closeIdleCursors(context)
+        let now = clock.nanoseconds
+        guard database.isLeading, now >= expiresSessionsAt else { return }
+        expiresSessionsAt = now + 60_000_000_000
+        let wall = clock.wallMilliseconds
+        let request = GroupRequest(
+            .expireSessions, collection: .system,
+            body: [
+                "before": .int64(wall - options.sessionResultsMilliseconds),
+                "forget": .int64(wall - options.sessionMilliseconds),
+            ])
+        // What cannot be done now is done in a minute.
+        execute(request) { _ in }
+    }
+
+    private func deliver() {
+        while !deliveries.isEmpty {
+            let batch = deliveries
+            deliveries = []
+            for delivery in batch { delivery() }
+        }
+    }
+
+    private func releaseHeld() {
+        guard database.isLeading else { return }
+        let applied = database.appliedPosition
+        while let first = held.first, first.position <= applied {
+            held.removeFirst()
+            if let answer = first.answer {
+                finish(first.waiting, answer.result)
+            } else {
+                evaluate(first.waiting, isNew: false)
+            }
+            // A completion may have ended the term through a call of its own.
+            guard database.isLeading else { return }
+        }
+    }
+
+    private func runReads() {
+        guard !reads.isEmpty else { return }
+        let applied = appliedIndex
+        var ready: [Waiting] = []
+        reads.removeAll { entry in
+            guard entry.index <= applied else { return false }
+            ready.append(entry.waiting)
+            return true
+        }
+        for waiting in ready { evaluate(waiting, isNew: false) }
+    }
+
+    private func runParked() {
+        guard database.isLeading else { return }
+        let now = clock.nanoseconds
+        while let waiting = parked.popFirst() {
+            if let deadline = waiting.deadline, deadline < now {
+                finish(waiting, .failure(.unavailable("the request waited too long for group \(group.rawValue)")))
+            } else {
+                evaluate(waiting, isNew: false)
+            }
+        }
+    }
+
+    private var canPropose: Bool {
+        guard database.hasProposal, bytesInFlight < options.bytesInFlightMax else { return false }
+        return inFlight.count < options.entriesInFlight || openBytes >= options.batchBytes
+    }
+
+    private func propose() {
+        guard let consensus, canPropose else { return }
+        let now = UInt64(max(0, clock.wallMilliseconds))
+        openBytes = 0
+        while let proposal = database.takeProposal(nowMilliseconds: now) {
+            do throws(GroupProposalError) {
+                lastProposed = try consensus.propose(proposal.payload, in: group).index
+            } catch {
+                // What was taken is lost to the tip, so the tip is lost. Nothing of it was appended; what went before is
+                // under way and may commit.
+                return dropTip("the log did not take an entry: \(error)")
+            }
+            inFlight.append((proposal.position, proposal.payload.count))
+            bytesInFlight += proposal.payload.count
+        }
+    }
+
+    /// Ends the tip while the role may last: evaluation goes on once all that was proposed is applied.
+    private func dropTip(_ reason: String) {
+        resumesAfter = LogIndex(rawValue: .max)
+        endTerm(reason)
+    }
+
+    private func endTerm(_ reason: String) {
+        database.endTerm()
+        inFlight.removeAll()
+        bytesInFlight = 0
+        openBytes = 0
+        let lost = held
+        held.removeAll()
+        for entry in lost { later(entry.waiting, .failure(.unavailable(reason))) }
+    }
+
+    // MARK: - Role
+
+    private func beginTermIfReady() {
+        guard case .leader(let term) = role, !database.isLeading, database.appliedTerm == term.rawValue else { return }
+        if resumesAfter.rawValue == .max {
+            // Everything that this leader proposed is applied once the log has nothing beyond the applied index.
+            guard lastProposed <= appliedIndex else { return }
+            resumesAfter = LogIndex(rawValue: 0)
+        }
+        database.beginTerm(term.rawValue)
+    }
+
+    /// The last entry that this replica proposed.
+    private var lastProposed = LogIndex(rawValue: 0)
+}
+
+extension DataGroup.Waiting {
+    fileprivate init(
+        _ request: GroupRequest, _ now: UInt64, _ completion: @escaping (Result<GroupReply, GroupFailure>) -> Void
+    ) {
+        self.request = request
+        self.completion = completion
+        byteCount = request.documents.reduce(request.body.byteCount + 128) { $0 + $1.byteCount }
+        deadline = request.budgetMilliseconds == 0 ? nil : now + UInt64(request.budgetMilliseconds) * 1_000_000
+    }
+}
+
+extension GroupAnswer {
+    var result: Result<GroupReply, GroupFailure> {
+        switch self {
+        case .reply(let reply): .success(reply)
+        case .failure(let failure): .failure(failure)
+        }
+    }
+}
+
+// MARK: - The state machine under the log
+
+extension DataGroup: ReplicatedStateMachine {
+    public var appliedIndex: LogIndex { LogIndex(rawValue: database.appliedIndex) }
+    public var appliedTerm: Term { Term(rawValue: database.appliedTerm) }
+    public var appliedConfiguration: [UInt8]? { database.appliedConfiguration }
+    public var durableIndex: LogIndex { LogIndex(rawValue: database.durableIndex) }
+
+    public func apply(_ entries: ArraySlice<Entry>) throws {
+        for entry in entries {
+            switch entry.kind {
+            case .normal:
+                try database.apply(index: entry.index.rawValue, term: entry.term.rawValue, payload: entry.payload)
+            case .empty:
+                try database.applyEmpty(index: entry.index.rawValue, term: entry.term.rawValue)
+            case .configuration:
+                try database.applyConfiguration(
+                    index: entry.index.rawValue, term: entry.term.rawValue, payload: entry.payload)
+            }
+        }
+        let applied = database.appliedPosition
+        while let first = inFlight.first, first.position <= applied {
+            bytesInFlight -= first.bytes
+            inFlight.removeFirst()
+        }
+        beginTermIfReady()
+    }
+
+    public func roleDidChange(_ role: ReplicaRole) {
+        let former = self.role
+        guard role != former else { return }
+        self.role = role
+        switch (former, role) {
+        case (.follower, .follower): return
+        case (.leader, _): loseOffice()
+        case (.follower, .leader): break
+        }
+        if case .leader = role {
+            resumesAfter = LogIndex(rawValue: 0)
+            beginTermIfReady()
+        }
+    }
+
+    private func loseOffice() {
+        if database.isLeading {
+            endTerm("group \(group.rawValue) lost its leader before the outcome was known")
+        }
+        // These were not evaluated: they may go to the next leader as they are.
+        let refused = parked
+        parked.removeAll()
+        for waiting in refused { later(waiting, .failure(notLeader)) }
+        for (_, waiting) in reads { later(waiting, .failure(notLeader)) }
+        reads.removeAll()
+    }
+
+    public func checkpoint(into directory: String) throws -> LogIndex {
+        LogIndex(rawValue: try database.engine.checkpoint(into: directory))
+    }
+
+    /// Takes the snapshot's files into a directory of their own, and then says with one atomic write that this is the tablet.
+    public func install(from directory: String) throws {
+        precondition(!role.isLeader, "a leader installs no snapshot")
+        try database.engine.close()
+        let tablet = try TabletDirectory.install(from: directory, in: self.directory, fileSystem)
+        try database.replaceEngine(try openEngine(tablet))
+        try TabletDirectory.removeOthers(than: tablet, in: self.directory, fileSystem)
+    }
+
+    public func advanceDurability() {
+        database.engine.requestFlush()
+    }
+
+    /// Closes the tablet; the replica is not used after that.
+    public func close() throws {
+        endTerm("the node is shutting down")
+        loseOffice()
+        deliver()
+        try database.engine.close()
+    }
+}

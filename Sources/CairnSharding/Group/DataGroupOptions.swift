@@ -1,0 +1,21 @@
+/// How a replica takes requests and turns them into log entries.
+public struct DataGroupOptions: Hashable, Sendable {
+    /// Entries that are proposed at once and not yet applied, while requests trickle in. Above it requests gather, so that
+    /// entries grow with the load instead of multiplying.
+    public var entriesInFlight = 2
+    /// Bytes of gathered requests above which an entry goes out however many are in flight.
+    public var batchBytes = 1 << 20
+    /// Bytes of entries in flight above which nothing more is proposed. Below the host's own limit, which refuses.
+    public var bytesInFlightMax = 32 << 20
+    /// Requests that wait for anything; one more is refused, and its router tries again a little later.
+    public var requestsMax = 20_000
+    /// Bytes of such requests.
+    public var requestBytesMax = 128 << 20
+
+    /// How long the results of a retryable write are kept after it, in milliseconds; a driver retries within seconds.
+    public var sessionResultsMilliseconds: Int64 = 30 * 60_000
+    /// After this long the session itself is forgotten.
+    public var sessionMilliseconds: Int64 = 24 * 3_600_000
+
+    public init() {}
+}

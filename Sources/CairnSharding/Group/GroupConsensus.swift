@@ -1,0 +1,19 @@
+import CairnRaft
+import CairnReplication
+
+/// What a ``DataGroup`` needs of the host of its replica; ``GroupHost`` has it.
+public protocol GroupConsensus: AnyObject {
+    /// Appends an entry to the group's log. What becomes of it is known when it is applied, or when the role is lost.
+    func propose(_ payload: [UInt8], in group: GroupID) throws(GroupProposalError) -> LogPosition
+
+    /// The index that a read must see, when this node leads under a valid lease; nil otherwise.
+    func leaseReadIndex(_ group: GroupID, now: UInt64) -> LogIndex?
+
+    /// Confirms by a round of messages that this node leads, and gives the index that a read must see.
+    func readIndex(_ group: GroupID, completion: @escaping (Result<LogIndex, GroupReadError>) -> Void)
+
+    /// Whom this replica believes to lead.
+    func leader(of group: GroupID) -> NodeID?
+}
+
+extension GroupHost: GroupConsensus {}

@@ -1,0 +1,55 @@
+import CairnFiles
+
+/// Which directory below a group's own is its tablet.
+///
+/// It is `tablet`, until a snapshot replaced it: then it is `tablet-N`, and the file `TABLET` says so. The file is replaced
+/// atomically, so that after a power cut the tablet is the old one or the new one; whatever the file does not name is
+/// a leftover.
+enum TabletDirectory {
+    private static let pointer = "TABLET"
+    private static let first = "tablet"
+    /// A longer name was not written here.
+    private static let nameBytesMax = 64
+
+    /// The path of the group's tablet; it may not exist yet.
+    static func current(in directory: String, _ fileSystem: any FileSystem) throws -> String {
+        try fileSystem.createDirectory(directory)
+        return "\(directory)/\(try name(in: directory, fileSystem))"
+    }
+
+    private static func name(in directory: String, _ fileSystem: any FileSystem) throws -> String {
+        let path = "\(directory)/\(pointer)"
+        guard try fileSystem.exists(path) else { return first }
+        let name = String(decoding: try fileSystem.contents(of: path, limit: nameBytesMax), as: UTF8.self)
+        guard name.hasPrefix(first), !name.contains("/") else {
+            throw FileError(.corruption, .read, path: path)
+        }
+        return name
+    }
+
+    /// Gives the files in `source` names in a new tablet directory and makes that the group's tablet.
+    /// - Returns: its path.
+    static func install(from source: String, in directory: String, _ fileSystem: any FileSystem) throws -> String {
+        let current = try name(in: directory, fileSystem)
+        let number = current.split(separator: "-").dropFirst().first.flatMap { Int($0) } ?? 0
+        let new = "\(first)-\(number + 1)"
+        let target = "\(directory)/\(new)"
+        // A former attempt may have left some of it.
+        try fileSystem.removeTree(target)
+        try fileSystem.createDirectory(target)
+        for file in try fileSystem.list(source) {
+            try fileSystem.link("\(source)/\(file)", to: "\(target)/\(file)")
+        }
+        try fileSystem.synchronizeDirectory(target)
+        try fileSystem.replace("\(directory)/\(pointer)", with: Array(new.utf8))
+        try fileSystem.removeTree(source)
+        return target
+    }
+
+    /// Removes tablets that a crash left behind.
+    static func removeOthers(than tablet: String, in directory: String, _ fileSystem: any FileSystem) throws {
+        for name in try fileSystem.list(directory) where name == first || name.hasPrefix("\(first)-") {
+            if "\(directory)/\(name)" != tablet { try fileSystem.removeTree("\(directory)/\(name)") }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+import CairnBSON
+import CairnDatabase
+import CairnQuery
+import CairnReplication
+
+/// Commands about collections and databases. A database exists while it has a collection.
+extension Router {
+    /// Options of `create` that are kept and obeyed.
+    private static let keptOptions: Set<String> = [
+        "validator", "validationLevel", "validationAction", "comment", "placement",
+    ]
+    /// Options that change nothing in Cairn, or whose absence a client cannot tell from their presence.
+    private static let ignoredOptions: Set<String> = [
+        "create", "$db", "lsid", "$clusterTime", "writeConcern", "autoIndexId", "storageEngine", "maxTimeMS",
+        "indexOptionDefaults", "$readPreference", "readConcern", "txnNumber", "apiVersion", "apiStrict",
+        "apiDeprecationErrors", "idIndex", "flags",
+    ]
+
+    /// `create`. `placement: "single"` keeps the collection in one group.
+    func create(_ command: ClientCommand) async throws(QueryError) -> Document {
+        let namespace = try namespace(of: command)
+        try refuseCatalogWrite(namespace)
+        if namespace.collection.hasPrefix("system.") {
+            throw QueryError(.invalidNamespace, "Invalid system namespace: \(namespace)")
+        }
+        var options = DocumentBuilder()
+        for element in command.body {
+            let name = element.name.string
+            if Router.keptOptions.contains(name) {
+                options.append(element: element)
+            } else if name == "capped", element.value.isTruthy {
+                throw QueryError(.commandNotSupported, "capped collections are not supported by this version of Cairn")
+            } else if name == "collation", case .document(let collation) = element.value {
+                guard collation["locale"] == .string("simple") else {
+                    throw QueryError(.commandNotSupported, "collations are not supported by this version of Cairn")
+                }
+            } else if ["viewOn", "pipeline", "timeseries", "clusteredIndex", "encryptedFields", "expireAfterSeconds"]
+                .contains(name)
+            {
+                throw QueryError(
+                    .commandNotSupported, "the option '\(name)' of create is not supported by this version of Cairn")
+            } else if !Router.ignoredOptions.contains(name), name != "size", name != "max", name != "capped" {
+                throw QueryError(.unknownField, "BSON field 'create.\(name)' is an unknown field.")
+            }
+        }
+        let kept = options.finish()
+        if let validator = try kept.nested("validator") { _ = try Filter(parsing: validator) }
+        let placement: CollectionDescriptor.Placement
+        switch try kept.string("placement") {
+        case nil, "spread": placement = .spread
+        case "single": placement = .single
+        case let other?:
+            throw QueryError(.badValue, "placement must be 'spread' or 'single', not '\(other)'")
+        }
+        while true {
+            if let existing = try await collection(namespace, fresh: true, deadline: command.deadline!) {
+                // The same again is no error, as in MongoDB 7.
+                guard existing.options == kept else {
+                    throw QueryError(.namespaceExists, "Collection \(namespace) already exists.")
+                }
+                return Router.done
+            }
+            if try await createCollection(namespace, options: kept, placement: placement, deadline: command.deadline!)
+                != nil
+            {
+                return Router.done
+            }
+        }
+    }
+
+    /// `drop`. On return every group has deleted the collection's documents and refuses its number for good.
+    func drop(_ command: ClientCommand) async throws(QueryError) -> Document {
+        let namespace = try namespace(of: command)
+        try refuseCatalogWrite(namespace)
+        guard let dropped = try await dropCollection(namespace, deadline: command.deadline!) else { return Router.done }
+        return [
+            "nIndexesWas": .int32(Int32(dropped.indexes.count + 1)), "ns": .string(BSONString(namespace.description)),
+            "ok": 1.0,
+        ]
+    }
+
+    /// `dropDatabase`: all its collections, one by one.
+    func dropDatabase(_ command: ClientCommand) async throws(QueryError) -> Document {
+        try Namespace.check(database: command.database)
+        try refuseCatalogWrite(Namespace(trusted: command.database, ""))
+        var dropped = false
+        for entry in try await catalogEntries(database: command.database, deadline: command.deadline!)
+        where entry.state != .dropping {
+            let namespace = Namespace(trusted: entry.descriptor.database, entry.descriptor.name)
+            _ = try await dropCollection(namespace, deadline: command.deadline!)
+            dropped = true
+        }
+        if !dropped { return Router.done }
+        return ["dropped": .string(BSONString(command.database)), "ok": 1.0]
+    }
+
+    /// `renameCollection`, over databases too: the documents stay where they are, under the same number.
+    func renameCollection(_ command: ClientCommand) async throws(QueryError) -> Document {
+        guard let fromName = try command.body.string(command.name), let toName = try command.body.string("to") else {
+            throw QueryError(.missingRequiredField, "BSON field 'renameCollection.to' is missing but a required field")
+        }
+        let from = try Namespace(parsing: fromName)
+        let to = try Namespace(parsing: toName)
+        try refuseCatalogWrite(from)
+        try refuseCatalogWrite(to)
+        guard from != to else {
+            throw QueryError(.illegalOperation, "Can't rename a collection to itself")
+        }
+        let deadline = command.deadline!
+        guard try await collection(from, fresh: true, deadline: deadline) != nil else {
+            throw QueryError(.namespaceNotFound, "Source collection \(from) does not exist")
+        }
+        if try await collection(to, fresh: true, deadline: deadline) != nil {
+            guard command.body.flag("dropTarget") == true else {
+                throw QueryError(.namespaceExists, "target namespace exists")
+            }
+            _ = try await dropCollection(to, deadline: deadline)
+        }
+        var retries = StaleRetries()
+        while let current = try await collection(from, fresh: true, deadline: deadline) {
+            var renamed = current
+            renamed.database = to.database
+            renamed.name = to.collection
+            renamed.epoch += 1
+            let entry = CatalogEntry(renamed, since: clock.wallMilliseconds)
+            if try await replaceCatalogEntry(entry, ifEpoch: current.epoch, deadline: deadline) {
+                shardMap.forget(from)
+                shardMap.remember(renamed, as: to)
+                // From here on no group serves routers that know it by its old name.
+                try await install(renamed, deadline: deadline)
+                return Router.done
+            }
+            guard try await collection(to, fresh: true, deadline: deadline) == nil else {
+                throw QueryError(.namespaceExists, "target namespace exists")
+            }
+            try await retries.next(self, deadline: deadline)
+        }
+        throw QueryError(.namespaceNotFound, "Source collection \(from) does not exist")
+    }
+
+    /// `collMod`: validators.
+    func collMod(_ command: ClientCommand) async throws(QueryError) -> Document {
+        let namespace = try namespace(of: command)
+        try refuseCatalogWrite(namespace)
+        var changes: [(String, Value)] = []
+        for element in command.body {
+            let name = element.name.string
+            if ["validator", "validationLevel", "validationAction"].contains(name) {
+                changes.append((name, element.value))
+            } else if !Router.ignoredOptions.contains(name), name != "collMod", name != "comment" {
+                throw QueryError(
+                    .commandNotSupported, "the option '\(name)' of collMod is not supported by this version of Cairn")
+            }
+        }
+        if let validator = try command.body.nested("validator") { _ = try Filter(parsing: validator) }
+        _ = try await changeCollection(namespace, deadline: command.deadline!) { (current) throws(QueryError) in
+            var new = current
+            for (name, value) in changes { new.options.set(name, value) }
+            return new.options == current.options ? nil : new
+        }
+        return Router.done
+    }
+
+    /// `listCollections`.
+    func listCollections(_ command: ClientCommand) async throws(QueryError) -> Document {
+        try Namespace.check(database: command.database)
+        let filter = try command.body.nested("filter").flatMap { (filter) throws(QueryError) in
+            filter.isEmpty ? nil : try Filter(parsing: filter)
+        }
+        let namesOnly = command.body.flag("nameOnly") ?? false
+        var documents: [Document] = []
+        let entries = try await catalogEntries(database: command.database, deadline: command.deadline!)
+        for entry in entries.sorted(by: { $0.descriptor.name < $1.descriptor.name }) where entry.state != .dropping {
+            let descriptor = entry.descriptor
+            let whole: Document = [
+                "name": .string(BSONString(descriptor.name)), "type": "collection",
+                "options": .document(descriptor.options),
+                "info": [
+                    "readOnly": false, "uuid": .binary(Binary(descriptor.uuid, subtype: .uuid)),
+                ],
+                "idIndex": .document(Router.idIndex),
+            ]
+            if let filter, try !filter.matches(whole) { continue }
+            if namesOnly {
+                documents.append(["name": .string(BSONString(descriptor.name)), "type": "collection"])
+            } else {
+                documents.append(whole)
+            }
+        }
+        let size = try command.body.nested("cursor")?.count("batchSize")
+        return try await firstReply(
+            try cursor(over: documents, namespace: "\(command.database).$cmd.listCollections"),
+            batchSize: size.map { Int(clamping: $0) } ?? .max, isSingleBatch: false, deadline: command.deadline!)
+    }
+
+    static let idIndex: Document = ["v": 2, "key": ["_id": 1], "name": "_id_"]
+
+    /// `listDatabases`. Sizes are those of the documents, and are only counted when they are asked for.
+    func listDatabases(_ command: ClientCommand) async throws(QueryError) -> Document {
+        let namesOnly = command.body.flag("nameOnly") ?? false
+        let filter = try command.body.nested("filter").flatMap { (filter) throws(QueryError) in
+            filter.isEmpty ? nil : try Filter(parsing: filter)
+        }
+        var collections: [String: [CollectionDescriptor]] = [:]
+        for entry in try await catalogEntries(deadline: command.deadline!) where entry.state == .ready {
+            collections[entry.descriptor.database, default: []].append(entry.descriptor)
+        }
+        var databases: [Value] = []
+        var total: Int64 = 0
+        for name in collections.keys.sorted() {
+            var document: Document = ["name": .string(BSONString(name))]
+            if !namesOnly {
+                var size: Int64 = 0
+                for descriptor in collections[name]! {
+                    let namespace = Namespace(trusted: descriptor.database, descriptor.name)
+                    size += try await statistics(of: namespace, deadline: command.deadline!)?.size ?? 0
+                }
+                document.set("sizeOnDisk", .int64(size))
+                document.set("empty", .bool(false))
+                total += size
+            }
+            if let filter, try !filter.matches(document) { continue }
+            databases.append(.document(document))
+        }
+        var reply: Document = ["databases": .array(BSONArray(databases))]
+        if !namesOnly {
+            reply.set("totalSize", .int64(total))
+            reply.set("totalSizeMb", .int64(total >> 20))
+        }
+        reply.set("ok", .double(1))
+        return reply
+    }
+}

@@ -1,0 +1,197 @@
+import CairnBSON
+import CairnDatabase
+import CairnQuery
+import CairnReplication
+import CairnStorage
+
+/// `find`.
+///
+/// With one group to ask, the group does everything and the router passes its batches on. With several, each sorts its share
+/// and gives at most skip + limit documents; the router merges, skips, limits and, when the order needs fields that the
+/// projection leaves out, projects. All groups read at one version (``RouterOptions/scansReadOneVersion``).
+extension Router {
+    func find(_ command: ClientCommand) async throws(QueryError) -> Document {
+        let namespace = try namespace(of: command)
+        let query = try FindArguments(command.body)
+        let deadline = command.deadline!
+        var retries = StaleRetries()
+        var isFresh = false
+        while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
+            let groups = try Targeting.groups(for: query.filter, in: descriptor)
+            do throws(CommandFailure) {
+                let cursor = try await openFind(query, on: groups, of: descriptor, namespace, deadline: deadline)
+                return try await replyOrFail(cursor, query, deadline: deadline)
+            } catch {
+                guard case .stale = error else { throw error.queryError }
+                try await retries.next(self, deadline: deadline)
+                isFresh = true
+            }
+        }
+        try query.check()
+        return Router.cursorReply(id: 0, namespace: namespace.description, batch: [], isFirst: true)
+    }
+
+    private func replyOrFail(
+        _ cursor: RouterCursor, _ query: FindArguments, deadline: UInt64
+    ) async throws(CommandFailure) -> Document {
+        do throws(QueryError) {
+            return try await firstReply(
+                cursor, batchSize: firstBatchSize(query.batchSize), isSingleBatch: query.isSingleBatch,
+                deadline: deadline)
+        } catch {
+            throw .error(error)
+        }
+    }
+
+    private func openFind(
+        _ query: FindArguments, on groups: [UInt32], of descriptor: CollectionDescriptor, _ namespace: Namespace,
+        deadline: UInt64
+    ) async throws(CommandFailure) -> RouterCursor {
+        let isMerged = groups.count > 1
+        let order: SortSpecification?
+        let projection: Projection?
+        do throws(QueryError) {
+            order = isMerged ? try query.sortSpecification() : nil
+            projection = order != nil ? try query.parsedProjection() : nil
+        } catch {
+            throw .error(error)
+        }
+        let body = query.groupBody(isMerged: isMerged, withoutProjection: projection != nil)
+        let streams = try await openStreams(
+            .find, body: body, on: groups, of: descriptor, deadline: deadline)
+        return RouterCursor(
+            id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: streams,
+            order: order, projection: projection, skip: isMerged ? query.skip : 0,
+            limit: isMerged && query.limit > 0 ? query.limit : nil)
+    }
+
+    /// Starts the same query on several groups, at one version when there are more than one.
+    func openStreams(
+        _ operation: GroupOperation, body: Document, on groups: [UInt32], of descriptor: CollectionDescriptor,
+        deadline: UInt64
+    ) async throws(CommandFailure) -> [CursorStream] {
+        var version: Version?
+        if groups.count > 1, options.scansReadOneVersion {
+            version = try await promisedVersion(of: groups, deadline: deadline)
+        }
+        let questions = groups.map { group in
+            Question(
+                GroupID(group),
+                GroupRequest(
+                    operation, collection: descriptor.id, epoch: descriptor.epoch, readVersion: version, body: body),
+                descriptor)
+        }
+        let results = await ask(questions, deadline: deadline)
+        do throws(CommandFailure) {
+            return zip(groups, try results.replies()).map { group, reply in
+                CursorStream(group: GroupID(group), cursor: reply.openCursor, buffer: reply.documents[...])
+            }
+        } catch {
+            // Those that did open a cursor will not be asked again.
+            for (group, result) in zip(groups, results) {
+                guard case .success(let reply) = result, reply.openCursor != 0 else { continue }
+                tell(
+                    Question(
+                        GroupID(group),
+                        GroupRequest(
+                            .killCursors, collection: .system,
+                            body: ["cursors": .array([.int64(reply.openCursor)])])))
+            }
+            throw error
+        }
+    }
+
+    /// A version at or above that of everything acknowledged so far. A group that is asked to read at it promises in turn
+    /// never to commit at or below it.
+    private func promisedVersion(of groups: [UInt32], deadline: UInt64) async throws(CommandFailure) -> Version {
+        let questions = groups.map { group in
+            Question(GroupID(group), GroupRequest(.promiseReadVersion, collection: .system))
+        }
+        var highest = Version(rawValue: 0)
+        for reply in try await ask(questions, deadline: deadline).replies() {
+            highest = max(highest, Version(rawValue: UInt64(bitPattern: try reply.body.countField("version"))))
+        }
+        return highest
+    }
+}
+
+/// The arguments of `find`.
+struct FindArguments {
+    var filter: Document
+    var projection: Document?
+    var sort: Document?
+    var skip: Int64
+    /// 0 for none.
+    var limit: Int64
+    var batchSize: Int64?
+    var isSingleBatch: Bool
+    var hint: Value?
+    var variables: Document?
+    var collation: Document?
+
+    init(_ body: Document) throws(QueryError) {
+        filter = try body.nested("filter") ?? Document()
+        projection = try body.nested("projection").flatMap { $0.isEmpty ? nil : $0 }
+        sort = try body.nested("sort").flatMap { $0.isEmpty ? nil : $0 }
+        skip = try body.count("skip") ?? 0
+        limit = try body.integer("limit") ?? 0
+        batchSize = try body.count("batchSize")
+        isSingleBatch = body.flag("singleBatch") ?? false
+        if limit < 0 {
+            // As in the time before `singleBatch`.
+            limit = limit == .min ? .max : -limit
+            isSingleBatch = true
+        }
+        hint = body["hint"]
+        if case .document(let document)? = hint, document.isEmpty { hint = nil }
+        variables = try body.nested("let")
+        collation = try body.nested("collation")
+        if body.flag("tailable") == true {
+            throw QueryError(.badValue, "error processing query: tailable cursor requested on non capped collection")
+        }
+    }
+
+    /// The query's mistakes, when there is no collection whose groups would find them.
+    func check() throws(QueryError) {
+        _ = try Filter(parsing: filter)
+        _ = try sortSpecification()
+        _ = try parsedProjection()
+    }
+
+    func sortSpecification() throws(QueryError) -> SortSpecification? {
+        guard let sort else { return nil }
+        // `$natural` is the order in which the groups give documents out.
+        if sort["$natural"] != nil { return nil }
+        return try SortSpecification(parsing: sort)
+    }
+
+    func parsedProjection() throws(QueryError) -> Projection? {
+        guard let projection else { return nil }
+        return try Projection(parsing: projection)
+    }
+
+    /// What a group is asked.
+    func groupBody(isMerged: Bool, withoutProjection: Bool) -> Document {
+        var builder = DocumentBuilder()
+        builder.append("filter", .document(filter))
+        if let projection, !withoutProjection { builder.append("projection", .document(projection)) }
+        if let sort { builder.append("sort", .document(sort)) }
+        if isMerged {
+            let (needed, overflow) = skip.addingReportingOverflow(limit)
+            if limit > 0, !overflow { builder.append("limit", .int64(needed)) }
+        } else {
+            if skip > 0 { builder.append("skip", .int64(skip)) }
+            if limit > 0 { builder.append("limit", .int64(limit)) }
+        }
+        // A merge needs something of everyone at once, also when the client wants an empty first batch.
+        if let batchSize, !(isMerged && batchSize == 0) {
+            let wanted = isMerged ? batchSize.addingReportingOverflow(skip).partialValue : batchSize
+            builder.append("batchSize", .int32(Int32(clamping: min(max(wanted, 0), 10_000))))
+        }
+        if isSingleBatch, !isMerged { builder.append("singleBatch", .bool(true)) }
+        if let hint { builder.append("hint", hint) }
+        if let variables { builder.append("let", .document(variables)) }
+        if let collation { builder.append("collation", .document(collation)) }
+        return builder.finish()
+    }
+}

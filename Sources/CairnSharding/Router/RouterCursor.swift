@@ -1,0 +1,251 @@
+import CairnBSON
+import CairnDatabase
+import CairnQuery
+import CairnReplication
+
+/// One group's share of a cursor.
+struct CursorStream {
+    let group: GroupID
+    /// The group's own cursor; 0 when it has none left.
+    var cursor: Int64
+    /// Documents that came and are not yet given out, in order.
+    var buffer: ArraySlice<Document>
+    /// The sort keys of `buffer`, when streams are merged by them.
+    var keys: ArraySlice<[UInt8]> = []
+
+    /// Whether the group has nothing more.
+    var isExhausted: Bool { cursor == 0 }
+}
+
+/// A cursor that a client holds: streams of groups, merged.
+final class RouterCursor {
+    let id: Int64
+    let namespace: String
+    private let router: Router
+    private var streams: [CursorStream]
+    /// Set when the streams are merged by it instead of one after the other.
+    private let order: SortSpecification?
+    /// Set when the groups sent whole documents because merging needed fields that the client did not ask for.
+    private let projection: Projection?
+    private var skip: Int64
+    /// Documents that may still be given out; nil without a limit.
+    private var remaining: Int64?
+    /// When a batch was last asked for.
+    var usedAt: UInt64
+    /// A cursor serves one request at a time.
+    var isBusy = false
+
+    init(
+        id: Int64, namespace: String, router: Router, streams: [CursorStream], order: SortSpecification? = nil,
+        projection: Projection? = nil, skip: Int64 = 0, limit: Int64? = nil
+    ) throws(QueryError) {
+        self.id = id
+        self.namespace = namespace
+        self.router = router
+        self.streams = streams
+        self.order = order
+        self.projection = projection
+        self.skip = skip
+        remaining = limit
+        usedAt = router.clock.nanoseconds
+        if let order {
+            for index in self.streams.indices {
+                self.streams[index].keys = try order.sortKeys(of: self.streams[index].buffer)
+            }
+        }
+    }
+
+    /// Whether nothing more will come, as far as is known without asking.
+    var isFinished: Bool {
+        remaining == 0 || streams.allSatisfy { $0.isExhausted && $0.buffer.isEmpty }
+    }
+
+    /// The cursors that are still open at groups.
+    var openStreams: [(GroupID, Int64)] {
+        streams.filter { !$0.isExhausted }.map { ($0.group, $0.cursor) }
+    }
+
+    /// Gathers the next documents.
+    ///
+    /// - Parameter batchSize: at most so many; nil for as many as a reply holds.
+    func nextBatch(_ batchSize: Int?, deadline: UInt64) async throws(QueryError) -> [Document] {
+        var batch: [Document] = []
+        var bytes = 0
+        while batch.count < batchSize ?? .max, remaining != 0 {
+            // An unordered merge gives out what is there before it asks for more.
+            guard let stream = try await nextStream(wanted: batchSize.map { $0 - batch.count }, deadline: deadline) else {
+                break
+            }
+            var document = streams[stream].buffer.first!
+            if skip == 0 {
+                if let projection { document = try projection.apply(document) }
+                // One document always fits, whatever its size.
+                guard batch.isEmpty || bytes + document.byteCount <= router.options.replyBytesMax else { break }
+            }
+            streams[stream].buffer.removeFirst()
+            if order != nil { streams[stream].keys.removeFirst() }
+            if skip > 0 {
+                skip -= 1
+                continue
+            }
+            bytes += document.byteCount + 16
+            batch.append(document)
+            if let left = remaining { remaining = left - 1 }
+        }
+        return batch
+    }
+
+    /// The stream whose first document comes next; nil when all are at their end.
+    private func nextStream(wanted: Int?, deadline: UInt64) async throws(QueryError) -> Int? {
+        guard order != nil else {
+            if let index = streams.firstIndex(where: { !$0.buffer.isEmpty }) { return index }
+            while let index = streams.firstIndex(where: { !$0.isExhausted }) {
+                try await fill([index], wanted: wanted, deadline: deadline)
+                if !streams[index].buffer.isEmpty { return index }
+            }
+            return nil
+        }
+        // To know the smallest, every stream that has more must show its first.
+        while true {
+            let hungry = streams.indices.filter { streams[$0].buffer.isEmpty && !streams[$0].isExhausted }
+            if hungry.isEmpty { break }
+            try await fill(hungry, wanted: wanted, deadline: deadline)
+        }
+        var best: Int?
+        for index in streams.indices {
+            guard let key = streams[index].keys.first else { continue }
+            if let former = best, !key.lexicographicallyPrecedes(streams[former].keys.first!) { continue }
+            best = index
+        }
+        return best
+    }
+
+    /// Asks the groups of some streams for their next batches.
+    private func fill(_ indexes: [Int], wanted: Int?, deadline: UInt64) async throws(QueryError) {
+        // Enough for a share of what is wanted, not more than a merge should hold of each group at a time.
+        let size = min(1000, max(wanted ?? 1000, 16))
+        let questions = indexes.map { index in
+            Question(
+                streams[index].group,
+                GroupRequest(
+                    .getMore, collection: .system,
+                    body: ["cursor": .int64(streams[index].cursor), "batchSize": .int32(Int32(size))]))
+        }
+        for (index, result) in zip(indexes, await router.ask(questions, deadline: deadline)) {
+            switch result {
+            case .success(let reply):
+                streams[index].cursor = reply.openCursor
+                streams[index].buffer = reply.documents[...]
+                if let order { streams[index].keys = try order.sortKeys(of: reply.documents[...]) }
+            case .failure(.error(let error)):
+                throw error
+            case .failure:
+                // Cursors die with the leader that held them. To end early would pass for the end of the data.
+                throw QueryError(
+                    .cursorNotFound, "cursor id \(id) not found: group \(streams[index].group.rawValue) changed its leader")
+            }
+        }
+    }
+}
+
+extension SortSpecification {
+    fileprivate func sortKeys(of documents: ArraySlice<Document>) throws(QueryError) -> ArraySlice<[UInt8]> {
+        var keys: [[UInt8]] = []
+        keys.reserveCapacity(documents.count)
+        for document in documents { keys.append(try sortKey(of: document)) }
+        return keys[...]
+    }
+}
+
+extension GroupReply {
+    /// The cursor to ask for more, 0 when there is no more.
+    var openCursor: Int64 {
+        if body.flag("exhausted") == true { return 0 }
+        switch body["cursor"] {
+        case .int64(let cursor): return cursor
+        case .int32(let cursor): return Int64(cursor)
+        default: return 0
+        }
+    }
+}
+
+/// The cursors that clients hold at a router.
+struct CursorTable {
+    private var cursors: [Int64: RouterCursor] = [:]
+
+    var count: Int { cursors.count }
+
+    subscript(id: Int64) -> RouterCursor? { cursors[id] }
+
+    /// An id that is not in use and cannot be guessed; positive, because some drivers take the sign for an error.
+    func newID(random: () -> UInt64) -> Int64 {
+        while true {
+            let id = Int64(random() >> 1)
+            if id != 0, cursors[id] == nil { return id }
+        }
+    }
+
+    mutating func insert(_ cursor: RouterCursor) {
+        cursors[cursor.id] = cursor
+    }
+
+    mutating func remove(_ id: Int64) -> RouterCursor? {
+        cursors.removeValue(forKey: id)
+    }
+
+    mutating func removeIdle(now: UInt64, after idle: UInt64) -> [RouterCursor] {
+        // Not `now - usedAt`: a cursor used after `now` was read must not underflow.
+        let expired = cursors.values.filter { !$0.isBusy && $0.usedAt + idle < now }
+        for cursor in expired { cursors[cursor.id] = nil }
+        return expired
+    }
+}
+
+extension Router {
+    /// Gives out a cursor's first batch, and keeps the cursor if there is more to come.
+    func firstReply(
+        _ cursor: RouterCursor, batchSize: Int, isSingleBatch: Bool, deadline: UInt64
+    ) async throws(QueryError) -> Document {
+        let batch: [Document]
+        do throws(QueryError) {
+            batch = batchSize == 0 ? [] : try await cursor.nextBatch(batchSize, deadline: deadline)
+        } catch {
+            closeAtGroups(cursor)
+            throw error
+        }
+        var id: Int64 = 0
+        if isSingleBatch || cursor.isFinished {
+            closeAtGroups(cursor)
+        } else {
+            guard cursors.count < options.cursorsMax else {
+                closeAtGroups(cursor)
+                throw QueryError(.tooManyLogicalSessions, "this router has \(cursors.count) open cursors, its limit")
+            }
+            cursor.usedAt = clock.nanoseconds
+            cursors.insert(cursor)
+            id = cursor.id
+        }
+        return Router.cursorReply(id: id, namespace: cursor.namespace, batch: batch, isFirst: true)
+    }
+
+    /// Tells the groups that nobody will ask for the rest.
+    func closeAtGroups(_ cursor: RouterCursor) {
+        for (group, id) in cursor.openStreams {
+            let request = GroupRequest(
+                .killCursors, collection: .system, body: ["cursors": .array([.int64(id)])])
+            tell(Question(group, request))
+        }
+    }
+
+    /// A cursor over documents that are here already.
+    func cursor(over documents: [Document], namespace: String) throws(QueryError) -> RouterCursor {
+        try RouterCursor(
+            id: cursors.newID(random: random), namespace: namespace, router: self,
+            streams: [CursorStream(group: .meta, cursor: 0, buffer: documents[...])])
+    }
+
+    /// How many documents the first batch of a cursor command has.
+    func firstBatchSize(_ size: Int64?) -> Int {
+        size.map { Int(clamping: $0) } ?? options.firstBatchDocuments
+    }
+}

@@ -1,0 +1,134 @@
+import CairnBSON
+import CairnDatabase
+import CairnQuery
+import CairnReplication
+
+/// What the groups counted of one collection, together.
+struct CollectionStatistics {
+    var count: Int64 = 0
+    /// Bytes of the documents.
+    var size: Int64 = 0
+    var storageSize: Int64 = 0
+    var indexSize: Int64 = 0
+    var indexSizes: [(name: String, size: Int64)] = [("_id_", 0)]
+    var groups: [(group: UInt32, count: Int64, size: Int64)] = []
+}
+
+extension Router {
+    /// Asks every owner; nil when there is no such collection.
+    func statistics(of namespace: Namespace, deadline: UInt64) async throws(QueryError) -> CollectionStatistics? {
+        guard let descriptor = try await collection(namespace, deadline: deadline) else { return nil }
+        let replies = try await askOwners(
+            namespace, filter: Document(), operation: .statistics, body: Document(), deadline: deadline)
+        var statistics = CollectionStatistics()
+        for (group, reply) in zip(descriptor.groups, replies) {
+            let count = try reply.body.integer("count") ?? 0
+            let size = try reply.body.integer("size") ?? 0
+            statistics.count += count
+            statistics.size += size
+            statistics.storageSize += try reply.body.integer("storageSize") ?? 0
+            statistics.indexSize += try reply.body.integer("totalIndexSize") ?? 0
+            statistics.groups.append((group, count, size))
+            for index in try reply.body.list("indexes")?.documents(of: "indexes") ?? [] {
+                let name = try index.string("name") ?? "?"
+                let size = try index.integer("size") ?? 0
+                if let position = statistics.indexSizes.firstIndex(where: { $0.name == name }) {
+                    statistics.indexSizes[position].size += size
+                } else {
+                    statistics.indexSizes.append((name, size))
+                }
+            }
+        }
+        return statistics
+    }
+
+    /// `collStats`.
+    func collectionStatistics(_ command: ClientCommand) async throws(QueryError) -> Document {
+        let namespace = try namespace(of: command)
+        let scale = max(1, try command.body.integer("scale") ?? 1)
+        let found = try await statistics(of: namespace, deadline: command.deadline!)
+        let statistics = found ?? CollectionStatistics(indexSizes: [])
+        var builder = DocumentBuilder()
+        builder.append("ns", .string(BSONString(namespace.description)))
+        builder.append("sharded", .bool(statistics.groups.count > 1))
+        builder.append("size", Router.number(statistics.size / scale))
+        builder.append("count", Router.number(statistics.count))
+        if statistics.count > 0 { builder.append("avgObjSize", Router.number(statistics.size / statistics.count)) }
+        builder.append("storageSize", Router.number(statistics.storageSize / scale))
+        builder.append("capped", .bool(false))
+        builder.append("nindexes", .int32(Int32(statistics.indexSizes.count)))
+        builder.append("totalIndexSize", Router.number(statistics.indexSize / scale))
+        builder.append("totalSize", Router.number((statistics.storageSize + statistics.indexSize) / scale))
+        builder.append(
+            "indexSizes",
+            .document(Document(statistics.indexSizes.map { ($0.name, Router.number($0.size / scale)) })))
+        builder.append("scaleFactor", Router.number(scale))
+        builder.append(
+            "shards",
+            .document(
+                Document(
+                    statistics.groups.map { part in
+                        (
+                            "g\(part.group)",
+                            .document(["count": Router.number(part.count), "size": Router.number(part.size / scale)])
+                        )
+                    })))
+        builder.append("ok", .double(1))
+        return builder.finish()
+    }
+
+    /// `dbStats`.
+    func databaseStatistics(_ command: ClientCommand) async throws(QueryError) -> Document {
+        try Namespace.check(database: command.database)
+        let scale = max(1, try command.body.integer("scale") ?? 1)
+        var total = CollectionStatistics(indexSizes: [])
+        var collections = 0
+        var indexes = 0
+        for entry in try await catalogEntries(database: command.database, deadline: command.deadline!)
+        where entry.state == .ready {
+            let namespace = Namespace(trusted: entry.descriptor.database, entry.descriptor.name)
+            guard let part = try await statistics(of: namespace, deadline: command.deadline!) else { continue }
+            collections += 1
+            indexes += entry.descriptor.indexes.count + 1
+            total.count += part.count
+            total.size += part.size
+            total.storageSize += part.storageSize
+            total.indexSize += part.indexSize
+        }
+        return [
+            "db": .string(BSONString(command.database)), "collections": .int32(Int32(collections)), "views": 0,
+            "objects": Router.number(total.count),
+            "avgObjSize": .double(total.count == 0 ? 0 : Double(total.size) / Double(total.count)),
+            "dataSize": .double(Double(total.size) / Double(scale)),
+            "storageSize": .double(Double(total.storageSize) / Double(scale)), "indexes": .int32(Int32(indexes)),
+            "indexSize": .double(Double(total.indexSize) / Double(scale)),
+            "totalSize": .double(Double(total.storageSize + total.indexSize) / Double(scale)),
+            "scaleFactor": Router.number(scale), "ok": 1.0,
+        ]
+    }
+
+    /// `validate`: every group compares its indexes with its documents.
+    func validate(_ command: ClientCommand) async throws(QueryError) -> Document {
+        let namespace = try namespace(of: command)
+        guard try await collection(namespace, fresh: true, deadline: command.deadline!) != nil else {
+            throw QueryError(.namespaceNotFound, "Collection '\(namespace)' does not exist to validate.")
+        }
+        let replies = try await askOwners(
+            namespace, filter: Document(), operation: .validate, body: Document(), deadline: command.deadline!)
+        var records: Int64 = 0
+        var missing: Int64 = 0
+        var extra: Int64 = 0
+        var isValid = true
+        for reply in replies {
+            records += try reply.body.integer("nrecords") ?? 0
+            missing += try reply.body.integer("missing") ?? 0
+            extra += try reply.body.integer("extra") ?? 0
+            isValid = isValid && reply.body.flag("valid") == true
+        }
+        return [
+            "ns": .string(BSONString(namespace.description)), "nrecords": Router.number(records),
+            "missingIndexEntries": Router.number(missing), "extraIndexEntries": Router.number(extra),
+            "valid": .bool(isValid), "repaired": false, "warnings": [], "errors": [], "ok": 1.0,
+        ]
+    }
+}

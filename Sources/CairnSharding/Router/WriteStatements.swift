@@ -1,0 +1,374 @@
+import CairnBSON
+import CairnDatabase
+import CairnQuery
+import CairnReplication
+
+/// One statement of an `update` or `delete` command.
+struct WriteStatement {
+    /// Its place in the command.
+    var index: Int
+    /// Its number in the session.
+    var id: Int32
+    /// As the groups take it: `{q, u, …}` or `{q, limit, …}`.
+    var document: Document
+    var filter: Document
+    /// Whether it concerns all matching documents.
+    var isMulti: Bool
+    var isUpsert: Bool
+
+    /// The statement with another filter, as a group is to carry it out.
+    func document(filter: Document, upsert: Bool) -> Document {
+        var document = document
+        document.set("q", .document(filter))
+        if isUpsert != upsert { document.set("upsert", .bool(upsert)) }
+        return document
+    }
+}
+
+/// What a command's statements came to.
+struct WriteOutcome {
+    var matched: Int64 = 0
+    var modified: Int64 = 0
+    var upserted: [(index: Int, id: Value)] = []
+    var errors: [(index: Int, error: Document)] = []
+}
+
+/// Carries the statements of one `update` or `delete` command through.
+///
+/// A statement about one `_id` goes to the group that owns it; neighbours with the same group go together, and in an
+/// unordered command all such statements go out at once. One about all matching documents goes to every group. One about
+/// *one* document that is not named by its `_id` needs two steps: every group is asked for a candidate, and the first is then
+/// changed where it lives, by `_id` and the original filter together; when another client got there first, the search
+/// begins again. A group carries a numbered statement out once, and before the search the groups are asked whether one of
+/// them did already, so that a repetition does not change a second document. (A first try that is still on its way to a group
+/// when its repetition asks cannot be seen; it loses the race unless it arrives later than the repetition is done.)
+final class StatementWriter {
+    private let router: Router
+    private let operation: GroupOperation
+    private let namespace: Namespace
+    private let stamp: SessionStamp
+    private let isClients: Bool
+    private let deadline: UInt64
+    private let variables: Document?
+    private var descriptor: CollectionDescriptor?
+
+    private(set) var outcome = WriteOutcome()
+
+    init(
+        router: Router, operation: GroupOperation, namespace: Namespace, stamp: SessionStamp, isClients: Bool,
+        variables: Document?, deadline: UInt64
+    ) {
+        self.router = router
+        self.operation = operation
+        self.namespace = namespace
+        self.stamp = stamp
+        self.isClients = isClients
+        self.variables = variables
+        self.deadline = deadline
+    }
+
+    func run(_ statements: [WriteStatement], ordered: Bool) async throws(QueryError) {
+        try router.refuseCatalogWrite(namespace)
+        descriptor = try await router.collection(namespace, deadline: deadline)
+        if descriptor == nil, statements.contains(where: \.isUpsert) {
+            descriptor = try await router.collectionForWriting(namespace, deadline: deadline)
+        }
+        if descriptor == nil { return }
+        if ordered {
+            try await runInOrder(statements)
+        } else {
+            try await runAtOnce(statements)
+        }
+        outcome.errors.sort { $0.index < $1.index }
+        outcome.upserted.sort { $0.index < $1.index }
+    }
+
+    private func runInOrder(_ statements: [WriteStatement]) async throws(QueryError) {
+        var start = 0
+        while start < statements.count, outcome.errors.isEmpty {
+            guard let group = try group(of: statements[start]) else {
+                try await runAlone(statements[start])
+                start += 1
+                continue
+            }
+            var end = start + 1
+            while end < statements.count, try self.group(of: statements[end]) == group { end += 1 }
+            try await send(Array(statements[start..<end]), ordered: true)
+            start = end
+        }
+    }
+
+    private func runAtOnce(_ statements: [WriteStatement]) async throws(QueryError) {
+        var targeted: [WriteStatement] = []
+        var others: [WriteStatement] = []
+        for statement in statements {
+            do throws(QueryError) {
+                if try group(of: statement) != nil { targeted.append(statement) } else { others.append(statement) }
+            } catch {
+                outcome.errors.append((statement.index, Router.writeError(statement.index, error)))
+            }
+        }
+        try await send(targeted, ordered: false)
+        for statement in others { try await runAlone(statement) }
+    }
+
+    /// The one group that can carry the statement out by itself, if there is one.
+    private func group(of statement: WriteStatement) throws(QueryError) -> UInt32? {
+        guard let descriptor else { return nil }
+        if descriptor.chunks.count == 1 { return descriptor.chunks[0].group }
+        if let id = try Targeting.id(in: statement.filter) { return Targeting.group(of: id, in: descriptor) }
+        return nil
+    }
+
+    /// After a group refused the epoch.
+    private func refresh(_ retries: inout StaleRetries, forUpsert: Bool) async throws(QueryError) {
+        try await retries.next(router, deadline: deadline)
+        descriptor =
+            forUpsert
+            ? try await router.collectionForWriting(namespace, fresh: true, deadline: deadline)
+            : try await router.collection(namespace, fresh: true, deadline: deadline)
+    }
+
+    // MARK: statements with a group of their own
+
+    private func send(_ statements: [WriteStatement], ordered: Bool) async throws(QueryError) {
+        var pending = statements
+        var retries = StaleRetries()
+        while !pending.isEmpty, descriptor != nil {
+            var perGroup: [UInt32: [WriteStatement]] = [:]
+            for statement in pending {
+                guard let group = try group(of: statement) else {
+                    // The collection was placed anew meanwhile, and no one group has all of it any more.
+                    try await runAlone(statement)
+                    continue
+                }
+                perGroup[group, default: []].append(statement)
+            }
+            let parts = perGroup.sorted { $0.key < $1.key }
+            let questions = parts.map { part in
+                question(part.key, part.value.map(\.document), ids: part.value.map(\.id), ordered: ordered)
+            }
+            pending = []
+            var failure: QueryError?
+            let results = await router.ask(questions, deadline: deadline)
+            for (part, result) in zip(parts, results) {
+                do throws(CommandFailure) {
+                    try note(try result.reply(), part.value)
+                } catch {
+                    switch error {
+                    case .stale: pending.append(contentsOf: part.value)
+                    case .error(let error): failure = failure ?? error
+                    }
+                }
+            }
+            if let failure { throw failure }
+            if !pending.isEmpty {
+                pending.sort { $0.index < $1.index }
+                try await refresh(&retries, forUpsert: pending.contains(where: \.isUpsert))
+            }
+        }
+    }
+
+    private func question(
+        _ group: UInt32, _ documents: [Document], ids: [Int32], ordered: Bool
+    ) -> Question {
+        var body: Document = ordered ? Document() : ["ordered": false]
+        if let variables { body.set("let", .document(variables)) }
+        let request = GroupRequest(
+            operation, collection: descriptor!.id, epoch: descriptor!.epoch, session: stamp, statementIDs: ids,
+            body: body, documents: documents)
+        return Question(GroupID(group), request, descriptor)
+    }
+
+    /// Adds a group's answer to the outcome.
+    private func note(_ reply: GroupReply, _ statements: [WriteStatement]) throws(CommandFailure) {
+        outcome.matched += try reply.body.countField("n")
+        if operation == .update { outcome.modified += try reply.body.countField("nModified") }
+        for (position, id) in try reply.body.upsertedIDs() where position < statements.count {
+            outcome.upserted.append((statements[position].index, id))
+        }
+        for (position, error) in try reply.body.writeErrors() where position < statements.count {
+            let index = statements[position].index
+            outcome.errors.append((index, Router.writeError(error, at: index)))
+        }
+    }
+
+    // MARK: statements that concern several groups
+
+    private func runAlone(_ statement: WriteStatement) async throws(QueryError) {
+        do throws(QueryError) {
+            try await statement.isMulti ? runEverywhere(statement) : runOnOne(statement)
+        } catch {
+            // The cluster's trouble is the command's; a mistake is the statement's.
+            if Router.isRetryable(error) { throw error }
+            outcome.errors.append((statement.index, Router.writeError(statement.index, error)))
+        }
+    }
+
+    /// All matching documents, wherever they are.
+    private func runEverywhere(_ statement: WriteStatement) async throws(QueryError) {
+        var retries = StaleRetries()
+        // Each group is asked until it has done its part under the newest epoch; one that has is not asked again.
+        var done: Set<UInt32> = []
+        var matched: Int64 = 0
+        while let descriptor {
+            let groups = try Targeting.groups(for: statement.filter, in: descriptor).filter { !done.contains($0) }
+            let questions = groups.map { group in
+                question(
+                    group, [statement.document(filter: statement.filter, upsert: false)], ids: [statement.id],
+                    ordered: true)
+            }
+            var isStale = false
+            var failure: QueryError?
+            for (group, result) in zip(groups, await router.ask(questions, deadline: deadline)) {
+                do throws(CommandFailure) {
+                    let reply = try result.reply()
+                    matched += try reply.body.countField("n")
+                    try note(reply, [statement])
+                    done.insert(group)
+                } catch {
+                    switch error {
+                    case .stale: isStale = true
+                    case .error(let error): failure = failure ?? error
+                    }
+                }
+            }
+            if let failure { throw failure }
+            if !isStale { break }
+            try await refresh(&retries, forUpsert: statement.isUpsert)
+        }
+        guard matched == 0, statement.isUpsert, outcome.errors.isEmpty else { return }
+        try await upsert(statement)
+    }
+
+    /// One matching document, which must be found first.
+    private func runOnOne(_ statement: WriteStatement) async throws(QueryError) {
+        var retries = StaleRetries()
+        var races = 0
+        var asksForFormerTry = isClients
+        while let descriptor {
+            let groups = try Targeting.groups(for: statement.filter, in: descriptor)
+            do throws(CommandFailure) {
+                if asksForFormerTry {
+                    if try await noteFormerTry(of: statement, groups: descriptor.groups) { return }
+                    asksForFormerTry = false
+                }
+                guard let (group, id) = try await candidate(for: statement, groups: groups) else {
+                    if statement.isUpsert { try await upsertOrFail(statement) }
+                    return
+                }
+                let narrowed = statement.document(filter: statement.filter.and(id: id), upsert: false)
+                let reply = try await router.ask(
+                    question(group, [narrowed], ids: [statement.id], ordered: true), deadline: deadline
+                ).reply()
+                if try reply.body.countField("n") > 0 || !reply.body.writeErrors().isEmpty {
+                    return try note(reply, [statement])
+                }
+                races += 1
+                guard races < Router.racesMax, router.clock.nanoseconds < deadline else {
+                    throw .error(QueryError(.writeConflict, "other writes were faster \(races) times"))
+                }
+            } catch {
+                guard case .stale = error else { throw error.queryError }
+                try await refresh(&retries, forUpsert: statement.isUpsert)
+            }
+        }
+    }
+
+    private func noteFormerTry(of statement: WriteStatement, groups: [UInt32]) async throws(CommandFailure) -> Bool {
+        do throws(QueryError) {
+            let executed = try await router.executed(
+                stamp, statementIDs: [statement.id], groups: groups, deadline: deadline)
+            guard let result = executed[statement.id] else { return false }
+            outcome.matched += try result.integer("n") ?? 0
+            outcome.modified += try result.integer("nModified") ?? 0
+            if let id = result["upserted"] { outcome.upserted.append((statement.index, id)) }
+            return true
+        } catch {
+            throw .error(error)
+        }
+    }
+
+    /// A document that matches, from the first group that has one.
+    private func candidate(
+        for statement: WriteStatement, groups: [UInt32]
+    ) async throws(CommandFailure) -> (group: UInt32, id: Value)? {
+        var body: Document = [
+            "filter": .document(statement.filter), "projection": ["_id": 1], "limit": 1, "batchSize": 1,
+            "singleBatch": true,
+        ]
+        if let hint = statement.document["hint"] { body.set("hint", hint) }
+        if let variables { body.set("let", .document(variables)) }
+        let questions = groups.map { group in
+            Question(
+                GroupID(group),
+                GroupRequest(.find, collection: descriptor!.id, epoch: descriptor!.epoch, body: body), descriptor)
+        }
+        let replies = try await router.ask(questions, deadline: deadline).replies()
+        for (group, reply) in zip(groups, replies) {
+            if let id = reply.documents.first?["_id"] { return (group, id) }
+        }
+        return nil
+    }
+
+    private func upsertOrFail(_ statement: WriteStatement) async throws(CommandFailure) {
+        do throws(QueryError) {
+            try await upsert(statement)
+        } catch {
+            throw .error(error)
+        }
+    }
+
+    /// Nothing matched: the new document goes to the group of its `_id`.
+    private func upsert(_ statement: WriteStatement) async throws(QueryError) {
+        var retries = StaleRetries()
+        let id = try router.upsertID(filter: statement.filter, update: statement.document["u"])
+        while let descriptor {
+            let group = Targeting.group(of: id, in: descriptor)
+            var document = statement.document(filter: statement.filter.and(id: id), upsert: true)
+            if statement.isMulti { document.set("multi", .bool(false)) }
+            do throws(CommandFailure) {
+                let reply = try await router.ask(
+                    question(group, [document], ids: [statement.id], ordered: true), deadline: deadline
+                ).reply()
+                return try note(reply, [statement])
+            } catch {
+                guard case .stale = error else { throw error.queryError }
+                try await refresh(&retries, forUpsert: true)
+            }
+        }
+    }
+}
+
+extension Router {
+    /// How often a search for a document to change starts again because another client changed what it found.
+    static let racesMax = 100
+
+    /// The `_id` that the document of an upsert will have: what filter or update say, or a new one.
+    func upsertID(filter: Document, update: Value?) throws(QueryError) -> Value {
+        if let id = try Filter(parsing: filter).idEquality { return id }
+        if case .document(let update)? = update {
+            if let id = update["_id"] { return id }
+            for name in ["$set", "$setOnInsert"] {
+                if case .document(let fields)? = update[name], let id = fields["_id"] { return id }
+            }
+        }
+        return .objectID(makeObjectID())
+    }
+}
+
+extension Document {
+    /// A group's `upserted`, each with its index in the request.
+    func upsertedIDs() throws(CommandFailure) -> [(Int, Value)] {
+        do throws(QueryError) {
+            guard let list = try list("upserted") else { return [] }
+            var ids: [(Int, Value)] = []
+            for upserted in try list.documents(of: "upserted") {
+                if let id = upserted["_id"] { ids.append((Int(try upserted.integer("index") ?? 0), id)) }
+            }
+            return ids
+        } catch {
+            throw .error(error)
+        }
+    }
+}
