@@ -32,8 +32,8 @@ extension Document {
             if number >= 9.2e18 { return .max }
             if number <= -9.2e18 { return .min }
             return Int64(number)
-        case .decimal128(let number):
-            guard let whole = number.asInt64Exactly else { throw wrongType(name, value, "long") }
+        case .decimal128:
+            guard let whole = value.asInt64Exactly else { throw wrongType(name, value, "long") }
             return whole
         default: throw wrongType(name, value, "number")
         }
@@ -74,7 +74,8 @@ extension BSONArray {
             guard case .document(let document) = value else {
                 throw QueryError(
                     .typeMismatch,
-                    "BSON field '\(name)' has an element of the wrong type '\(value.type.alias)', expected type 'object'")
+                    "BSON field '\(name)' has an element of the wrong type '\(value.type.alias)', expected type 'object'"
+                )
             }
             documents.append(document)
         }

@@ -109,7 +109,7 @@ extension Router {
     private func firstWriteError(_ reply: GroupReply) throws(QueryError) -> QueryError? {
         guard let error = try reply.body.list("writeErrors")?.documents(of: "writeErrors").first else { return nil }
         let code = ErrorCode(rawValue: Int32(clamping: try error.integer("code") ?? 1))
-        return QueryError(code ?? .internalError, try error.string("errmsg") ?? "the write failed")
+        return QueryError(code, try error.string("errmsg") ?? "the write failed")
     }
 }
 

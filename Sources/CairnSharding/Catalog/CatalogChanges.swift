@@ -67,7 +67,9 @@ extension Router {
 
     /// Gives every group that owns slots of the collection its newest descriptor. On return no group takes a write or
     /// answers a read by an older one.
-    func install(_ descriptor: CollectionDescriptor, on groups: [UInt32]? = nil, deadline: UInt64) async throws(QueryError) {
+    func install(_ descriptor: CollectionDescriptor, on groups: [UInt32]? = nil, deadline: UInt64)
+        async throws(QueryError)
+    {
         let questions = (groups ?? descriptor.groups).map { group in
             Question(
                 GroupID(group),
@@ -177,7 +179,8 @@ extension Router {
     ) async throws(QueryError) -> Int64 {
         let questions = groups.map { group in
             Question(
-                GroupID(group), GroupRequest(.statistics, collection: descriptor.id, epoch: descriptor.epoch), descriptor)
+                GroupID(group), GroupRequest(.statistics, collection: descriptor.id, epoch: descriptor.epoch),
+                descriptor)
         }
         do throws(CommandFailure) {
             var total: Int64 = 0

@@ -64,6 +64,15 @@ public final class DataGroup {
         /// When the sender stops waiting, by the monotonic clock; nil for never.
         let deadline: UInt64?
         let completion: (Result<GroupReply, GroupFailure>) -> Void
+
+        init(
+            _ request: GroupRequest, _ now: UInt64, _ completion: @escaping (Result<GroupReply, GroupFailure>) -> Void
+        ) {
+            self.request = request
+            self.completion = completion
+            byteCount = request.documents.reduce(request.body.byteCount + 128) { $0 + $1.byteCount }
+            deadline = request.budgetMilliseconds == 0 ? nil : now + UInt64(request.budgetMilliseconds) * 1_000_000
+        }
     }
 
     private struct Held {
@@ -359,17 +368,6 @@ public final class DataGroup {
 
     /// The last entry that this replica proposed.
     private var lastProposed = LogIndex(rawValue: 0)
-}
-
-extension DataGroup.Waiting {
-    fileprivate init(
-        _ request: GroupRequest, _ now: UInt64, _ completion: @escaping (Result<GroupReply, GroupFailure>) -> Void
-    ) {
-        self.request = request
-        self.completion = completion
-        byteCount = request.documents.reduce(request.body.byteCount + 128) { $0 + $1.byteCount }
-        deadline = request.budgetMilliseconds == 0 ? nil : now + UInt64(request.budgetMilliseconds) * 1_000_000
-    }
 }
 
 extension GroupAnswer {

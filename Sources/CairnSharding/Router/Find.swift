@@ -59,10 +59,14 @@ extension Router {
         let body = query.groupBody(isMerged: isMerged, withoutProjection: projection != nil)
         let streams = try await openStreams(
             .find, body: body, on: groups, of: descriptor, deadline: deadline)
-        return RouterCursor(
-            id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: streams,
-            order: order, projection: projection, skip: isMerged ? query.skip : 0,
-            limit: isMerged && query.limit > 0 ? query.limit : nil)
+        do throws(QueryError) {
+            return try RouterCursor(
+                id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: streams,
+                order: order, projection: projection, skip: isMerged ? query.skip : 0,
+                limit: isMerged && query.limit > 0 ? query.limit : nil)
+        } catch {
+            throw .error(error)
+        }
     }
 
     /// Starts the same query on several groups, at one version when there are more than one.

@@ -18,13 +18,17 @@ extension Router {
         if removes == (update != nil) {
             throw QueryError(
                 .failedToParse,
-                removes ? "Cannot specify both an update and remove=true" : "Either an update or remove=true must be specified")
+                removes
+                    ? "Cannot specify both an update and remove=true"
+                    : "Either an update or remove=true must be specified")
         }
         if removes, isUpsert {
             throw QueryError(.failedToParse, "Cannot specify both upsert=true and remove=true")
         }
         if removes, command.body.flag("new") == true {
-            throw QueryError(.failedToParse, "Cannot specify both new=true and remove=true; 'remove' always returns the deleted document")
+            throw QueryError(
+                .failedToParse,
+                "Cannot specify both new=true and remove=true; 'remove' always returns the deleted document")
         }
         let statementID = try command.body.integer("stmtId").flatMap(Int32.init(exactly:)) ?? 0
         let stamp = command.session ?? takeSession()
@@ -39,7 +43,8 @@ extension Router {
             : try await collection(namespace, deadline: deadline)
         while let current = descriptor {
             do throws(CommandFailure) {
-                let ask = { (group: UInt32, filter: Document, upsert: Bool) async throws(CommandFailure) -> GroupReply in
+                let ask = {
+                    (group: UInt32, filter: Document, upsert: Bool) async throws(CommandFailure) -> GroupReply in
                     var body = command.body
                     body.set("query", .document(filter))
                     if isUpsert != upsert { body.set("upsert", .bool(upsert)) }

@@ -20,14 +20,17 @@ extension Router {
         let deadline = command.deadline!
         guard let specifications = try command.body.list("indexes")?.documents(of: "indexes"), !specifications.isEmpty
         else { throw QueryError(.badValue, "Must specify at least one index to create") }
-        let wanted = try specifications.compactMap { (specification) throws(QueryError) in
-            try Router.indexDescriptor(specification)
+        var wanted: [IndexDescriptor] = []
+        for specification in specifications {
+            if let index = try Router.indexDescriptor(specification) { wanted.append(index) }
         }
         let needsOneGroup = wanted.contains { $0.isUnique && !$0.key.contains("_id") }
 
         var createdCollection = false
         while try await collection(namespace, fresh: true, deadline: deadline) == nil {
-            if try await createCollection(namespace, placement: needsOneGroup ? .single : .spread, deadline: deadline) != nil {
+            if try await createCollection(namespace, placement: needsOneGroup ? .single : .spread, deadline: deadline)
+                != nil
+            {
                 createdCollection = true
             }
         }
@@ -37,10 +40,11 @@ extension Router {
         var descriptor: CollectionDescriptor
         while true {
             let current = try await collectionForWriting(namespace, deadline: deadline)
-            let missing = try wanted.filter { (index) throws(QueryError) in
-                try Router.existing(index, in: current) == nil
+            var lacksUnique = false
+            for index in wanted where index.isUnique && !index.key.contains("_id") {
+                if try Router.existing(index, in: current) == nil { lacksUnique = true }
             }
-            if missing.contains(where: { $0.isUnique && !$0.key.contains("_id") }), current.groups.count > 1 {
+            if lacksUnique, current.groups.count > 1 {
                 guard try await placeInOneGroup(namespace, deadline: deadline) else {
                     throw QueryError(
                         .cannotCreateIndex,
@@ -61,7 +65,8 @@ extension Router {
                             continue
                         }
                         if index.isUnique, !index.key.contains("_id"), current.groups.count > 1 {
-                            throw QueryError(.conflictingOperationInProgress, "the collection was placed anew meanwhile")
+                            throw QueryError(
+                                .conflictingOperationInProgress, "the collection was placed anew meanwhile")
                         }
                         guard new.indexes.count < 63 else {
                             throw QueryError(.cannotCreateIndex, "add index fails, too many indexes for \(namespace)")
@@ -73,7 +78,7 @@ extension Router {
                     }
                     return new.indexes.count == current.indexes.count ? nil : new
                 }
-            } catch where error.code == .conflictingOperationInProgress {
+            } catch  where error.code == .conflictingOperationInProgress {
                 try await retries.next(self, deadline: deadline)
                 continue
             }
@@ -82,7 +87,9 @@ extension Router {
         // Also when nothing changed: a former command may have been cut short before its groups were told.
         try await install(descriptor, deadline: deadline)
         for index in indexes {
-            try await build(index, of: descriptor, namespace, isNew: index.id.rawValue + UInt16(wanted.count) >= descriptor.nextIndexID)
+            try await build(
+                index, of: descriptor, namespace,
+                isNew: index.id.rawValue + UInt16(wanted.count) >= descriptor.nextIndexID)
         }
         var reply: Document = [
             "numIndexesBefore": .int32(Int32(before)), "numIndexesAfter": .int32(Int32(descriptor.indexes.count + 1)),
@@ -101,7 +108,7 @@ extension Router {
     ) async throws(QueryError) {
         do throws(QueryError) {
             try await fill(index, of: descriptor)
-        } catch where error.code != .hostUnreachable && error.code != .namespaceNotFound {
+        } catch  where error.code != .hostUnreachable && error.code != .namespaceNotFound {
             if isNew {
                 let deadline = clock.nanoseconds + options.commandNanoseconds
                 _ = try await changeCollection(namespace, deadline: deadline) { (current) throws(QueryError) in
@@ -130,7 +137,8 @@ extension Router {
                 var body: Document = ["index": .int32(Int32(index.id.rawValue))]
                 if let resume { body.set("resume", resume) }
                 return Question(
-                    GroupID(group), GroupRequest(.buildIndex, collection: descriptor.id, epoch: epoch, body: body), newest)
+                    GroupID(group), GroupRequest(.buildIndex, collection: descriptor.id, epoch: epoch, body: body),
+                    newest)
             }
             var next: [(group: UInt32, resume: Value?)] = []
             var isStale = false
@@ -148,7 +156,8 @@ extension Router {
             guard isStale else { continue }
             // Another change of the collection; go on under its epoch, if the index is still wanted.
             try await retries.next(self, deadline: deadline)
-            guard let current = try await collection(namespace, fresh: true, deadline: deadline), current.id == descriptor.id,
+            guard let current = try await collection(namespace, fresh: true, deadline: deadline),
+                current.id == descriptor.id,
                 current.indexes.contains(where: { $0.id == index.id })
             else { throw QueryError(.indexBuildAborted, "the index was dropped while it was built") }
             epoch = current.epoch
@@ -195,7 +204,9 @@ extension Router {
         for element in key {
             let field = element.name.string
             guard element.value.isNumber, let direction = element.value.asDouble, direction != 0 else {
-                if let kind = element.value.stringValue, ["text", "2d", "2dsphere", "hashed", "columnstore"].contains(kind) {
+                if let kind = element.value.stringValue,
+                    ["text", "2d", "2dsphere", "hashed", "columnstore"].contains(kind)
+                {
                     throw QueryError(
                         .commandNotSupported, "indexes of kind '\(kind)' are not supported by this version of Cairn")
                 }

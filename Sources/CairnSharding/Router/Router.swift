@@ -55,10 +55,8 @@ public final class Router {
             return Router.errorReply(QueryError(.commandNotFound, "no such command: '\(command.name)'"))
         }
         var command = command
-        let deadline: UInt64
         do throws(QueryError) {
-            deadline = try command.deadline ?? (clock.nanoseconds + commandBudget(command))
-            command.deadline = deadline
+            if command.deadline == nil { command.deadline = clock.nanoseconds + (try commandBudget(command)) }
             try Router.refuseTransactions(command)
             return try await handler(self)(command)
         } catch {
@@ -93,7 +91,7 @@ public final class Router {
 }
 
 extension Router {
-    typealias Handler = (Router) -> (ClientCommand) async throws(QueryError) -> Document
+    typealias Handler = @Sendable (Router) -> (ClientCommand) async throws(QueryError) -> Document
 
     /// Every command that is answered by the groups' data or by the catalog.
     private static let handlers: [String: Handler] = [

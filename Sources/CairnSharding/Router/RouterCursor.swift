@@ -73,7 +73,8 @@ final class RouterCursor {
         var bytes = 0
         while batch.count < batchSize ?? .max, remaining != 0 {
             // An unordered merge gives out what is there before it asks for more.
-            guard let stream = try await nextStream(wanted: batchSize.map { $0 - batch.count }, deadline: deadline) else {
+            guard let stream = try await nextStream(wanted: batchSize.map { $0 - batch.count }, deadline: deadline)
+            else {
                 break
             }
             var document = streams[stream].buffer.first!
@@ -142,7 +143,8 @@ final class RouterCursor {
             case .failure:
                 // Cursors die with the leader that held them. To end early would pass for the end of the data.
                 throw QueryError(
-                    .cursorNotFound, "cursor id \(id) not found: group \(streams[index].group.rawValue) changed its leader")
+                    .cursorNotFound,
+                    "cursor id \(id) not found: group \(streams[index].group.rawValue) changed its leader")
             }
         }
     }

@@ -261,7 +261,9 @@ final class StatementWriter {
                 let reply = try await router.ask(
                     question(group, [narrowed], ids: [statement.id], ordered: true), deadline: deadline
                 ).reply()
-                if try reply.body.countField("n") > 0 || !reply.body.writeErrors().isEmpty {
+                let matched = try reply.body.countField("n")
+                let refused = try reply.body.writeErrors()
+                if matched > 0 || !refused.isEmpty {
                     return try note(reply, [statement])
                 }
                 races += 1
