@@ -73,6 +73,12 @@ public struct RecordLogWriter: Sendable {
         return endRecord(tag: tag)
     }
 
+    /// Stages a record and returns where it will begin.
+    @discardableResult
+    public mutating func stage(_ body: [UInt8], tag: UInt64 = 0) -> UInt64 {
+        unsafe stage(body.span.bytes, tag: tag)
+    }
+
     /// Stages the record whose body `build` appends, and returns where it will begin.
     ///
     /// - Parameter capacity: The bytes that the body will have, as far as that is known.
