@@ -1,0 +1,28 @@
+import CairnBSON
+
+/// What a query may know of the world beside the documents: fixed for the whole command, on every group that takes
+/// part in it, so that `$$NOW` is one moment.
+public struct QueryContext: Sendable {
+    /// `$$NOW`, in milliseconds since 1970 UTC.
+    public var nowMilliseconds: Int64
+    /// `$$CLUSTER_TIME`, when the deployment has one.
+    public var clusterTime: Timestamp?
+    /// The command's `let`, already evaluated.
+    public var variables: [(name: String, value: Value)]
+    /// Seeds `$rand`, `$sample` and `$sampleRate`: the query engine has no randomness of its own.
+    public var randomSeed: UInt64
+    /// Called about once in a thousand documents by whatever runs long; throws to end the operation.
+    public var checkInterrupt: (@Sendable () throws(QueryError) -> Void)?
+    /// Bytes that one blocking stage (`$group`, `$sort`, …) may hold.
+    public var memoryBytesMax = 100 << 20
+
+    public init(
+        nowMilliseconds: Int64 = 0, clusterTime: Timestamp? = nil, variables: [(name: String, value: Value)] = [],
+        randomSeed: UInt64 = 0
+    ) {
+        self.nowMilliseconds = nowMilliseconds
+        self.clusterTime = clusterTime
+        self.variables = variables
+        self.randomSeed = randomSeed
+    }
+}
