@@ -73,3 +73,18 @@ func bytesAreEqual(_ left: ArraySlice<UInt8>, _ right: String) -> Bool {
     }
     return fast ?? left.elementsEqual(utf8)
 }
+
+/// True if one of the bytes is zero.
+func containsZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    var position = 0
+    while position &+ 8 <= bytes.count {
+        let word = unsafe bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+        if (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 != 0 { return true }
+        position &+= 8
+    }
+    while position < bytes.count {
+        if unsafe bytes[position] == 0 { return true }
+        position &+= 1
+    }
+    return false
+}

@@ -63,9 +63,10 @@ extension Decimal128 {
         var inexact = false
         let (high, low) = a.coefficient.multipliedFullWidth(by: b.coefficient)
         if high == 0 { return rounded(negative: negative, low, exponent: exponent, inexact: &inexact) }
-        // At most 68 digits: dividing by 10^32 leaves 36 or fewer, which is enough to round from.
-        exponent += 32
-        let (quotient, remainder) = divide(high, low, by: PowerOfTen.power(32))
+        // Keep 36 or 37 digits, which is enough to round from.
+        let drop = PowerOfTen.digits(a.coefficient) + PowerOfTen.digits(b.coefficient) - 37
+        exponent += drop
+        let (quotient, remainder) = divide(high, low, by: PowerOfTen.power(drop))
         return rounded(
             negative: negative, quotient, exponent: exponent, sticky: remainder != 0, inexact: &inexact)
     }

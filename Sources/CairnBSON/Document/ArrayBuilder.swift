@@ -20,14 +20,14 @@ public struct ArrayBuilder: Sendable {
 
     public mutating func append(_ document: Document) {
         builder.appendHeader(BSONType.document.rawValue, index: count)
-        builder.withBytes { $0.append(contentsOf: document.bytes) }
+        builder.withBytes { $0.append(slice: document.bytes) }
         count += 1
     }
 
     /// Appends the value of a document's element without decoding it.
     public mutating func append(valueOf element: Document.Element) {
         builder.appendHeader(element.bytes[element.bytes.startIndex], index: count)
-        builder.withBytes { $0.append(contentsOf: element.valueBytes) }
+        builder.withBytes { $0.append(slice: element.valueBytes) }
         count += 1
     }
 

@@ -47,12 +47,12 @@ public struct DocumentBuilder: Sendable {
 
     public mutating func append(_ name: String, _ value: Document) {
         appendHeader(BSONType.document.rawValue, name)
-        bytes.append(contentsOf: value.bytes)
+        bytes.append(slice: value.bytes)
     }
 
     public mutating func append(_ name: String, _ value: BSONArray) {
         appendHeader(BSONType.array.rawValue, name)
-        bytes.append(contentsOf: value.document.bytes)
+        bytes.append(slice: value.document.bytes)
     }
 
     public mutating func append(_ name: String, _ value: Int32) {
@@ -76,24 +76,24 @@ public struct DocumentBuilder: Sendable {
     }
 
     /// Appends an element as it stands in another document.
-    public mutating func append(element: Document.Element) { bytes.append(contentsOf: element.bytes) }
+    public mutating func append(element: Document.Element) { bytes.append(slice: element.bytes) }
 
     /// Appends the value of another document's element under a new name, without decoding it.
     public mutating func append(_ name: String, valueOf element: Document.Element) {
         appendHeader(element.bytes[element.bytes.startIndex], name)
-        bytes.append(contentsOf: element.valueBytes)
+        bytes.append(slice: element.valueBytes)
     }
 
     public mutating func append(_ name: BSONString, valueOf element: Document.Element) {
         appendHeader(element.bytes[element.bytes.startIndex], name)
-        bytes.append(contentsOf: element.valueBytes)
+        bytes.append(slice: element.valueBytes)
     }
 
     /// Appends all elements of a document, verbatim.
-    public mutating func append(elementsOf document: Document) { bytes.append(contentsOf: document.elementBytes) }
+    public mutating func append(elementsOf document: Document) { bytes.append(slice: document.elementBytes) }
 
     /// Appends whole elements that were cut out of a document.
-    public mutating func append(rawElements: ArraySlice<UInt8>) { bytes.append(contentsOf: rawElements) }
+    public mutating func append(rawElements: ArraySlice<UInt8>) { bytes.append(slice: rawElements) }
 
     // MARK: Nesting
 

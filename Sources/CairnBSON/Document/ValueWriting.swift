@@ -19,29 +19,38 @@ extension Array where Element == UInt8 {
         self[position + 3] = UInt8(truncatingIfNeeded: value >> 24)
     }
 
+    /// Appends a slice in one copy; the generic `append(contentsOf:)` is several times slower for short ones.
+    @inline(__always)
+    mutating func append(slice: ArraySlice<UInt8>) {
+        unsafe slice.withUnsafeBufferPointer { bytes in unsafe append(contentsOf: bytes) }
+    }
+
     mutating func append(cString name: String) {
-        let start = count
-        append(contentsOf: name.utf8)
-        precondition(!self[start...].contains(0), "a name with a zero byte cannot be written")
+        unsafe withUTF8(of: name) { utf8 in
+            precondition(unsafe !containsZero(utf8), "a name with a zero byte cannot be written")
+            unsafe append(contentsOf: utf8)
+        }
         append(0)
     }
 
     mutating func append(cString name: BSONString) {
-        precondition(!name.utf8.contains(0), "a name with a zero byte cannot be written")
-        append(contentsOf: name.utf8)
+        unsafe name.utf8.withUnsafeBytes { utf8 in
+            precondition(unsafe !containsZero(utf8), "a name with a zero byte cannot be written")
+            unsafe append(contentsOf: utf8)
+        }
         append(0)
     }
 
     mutating func append(stringOf string: String) {
         let utf8 = string.utf8
         append(littleEndian: UInt32(utf8.count + 1))
-        append(contentsOf: utf8)
+        unsafe withUTF8(of: string) { utf8 in unsafe append(contentsOf: utf8) }
         append(0)
     }
 
     mutating func append(stringOf string: BSONString) {
         append(littleEndian: UInt32(string.utf8.count + 1))
-        append(contentsOf: string.utf8)
+        append(slice: string.utf8)
         append(0)
     }
 
@@ -62,12 +71,12 @@ extension Array where Element == UInt8 {
         switch value {
         case .double(let value): append(littleEndian: value.bitPattern)
         case .string(let value), .javaScript(let value), .symbol(let value): append(stringOf: value)
-        case .document(let value): append(contentsOf: value.bytes)
-        case .array(let value): append(contentsOf: value.document.bytes)
+        case .document(let value): append(slice: value.bytes)
+        case .array(let value): append(slice: value.document.bytes)
         case .binary(let value):
             append(littleEndian: UInt32(value.data.count))
             append(value.subtype.rawValue)
-            append(contentsOf: value.data)
+            append(slice: value.data)
         case .undefined, .null, .minKey, .maxKey: break
         case .objectID(let value): value.append(to: &self)
         case .bool(let value): append(value ? 1 : 0)
@@ -81,7 +90,7 @@ extension Array where Element == UInt8 {
         case .javaScriptWithScope(let code, let scope):
             append(littleEndian: UInt32(4 + 4 + code.utf8.count + 1 + scope.byteCount))
             append(stringOf: code)
-            append(contentsOf: scope.bytes)
+            append(slice: scope.bytes)
         case .int32(let value): append(littleEndian: UInt32(bitPattern: value))
         case .timestamp(let value): append(littleEndian: value.rawValue)
         case .int64(let value): append(littleEndian: UInt64(bitPattern: value))

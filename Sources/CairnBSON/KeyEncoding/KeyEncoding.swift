@@ -11,12 +11,12 @@ public enum KeyEncoding {
     /// Appends the encoding of a value.
     public static func append(_ value: Value, descending: Bool = false, to bytes: inout [UInt8]) {
         let start = bytes.count
-        var writer = Writer(bytes: bytes)
+        var writer = Writer(bytes: [])
         // The bytes move to the writer and back, so that they have one owner and are not copied.
-        bytes = []
+        swap(&writer.bytes, &bytes)
         writer.append(value, depth: 0)
         if descending { writer.complement(from: start) }
-        bytes = writer.bytes
+        swap(&writer.bytes, &bytes)
     }
 
     /// The encoding of a value on its own.
@@ -75,7 +75,7 @@ extension KeyEncoding {
             case .binary(let value):
                 bytes.append(bigEndian: UInt32(value.data.count))
                 bytes.append(value.subtype.rawValue)
-                bytes.append(contentsOf: value.data)
+                bytes.append(slice: value.data)
             case .date(let milliseconds): bytes.append(bigEndian: UInt64(bitPattern: milliseconds) ^ 1 << 63)
             case .timestamp(let value): bytes.append(bigEndian: value.rawValue)
             case .regex(let value):
@@ -83,7 +83,7 @@ extension KeyEncoding {
                 appendText(value.options.utf8)
             case .dbPointer(let value):
                 bytes.append(bigEndian: UInt32(value.namespace.utf8.count))
-                bytes.append(contentsOf: value.namespace.utf8)
+                bytes.append(slice: value.namespace.utf8)
                 value.id.append(to: &bytes)
             case .javaScriptWithScope(let code, let scope):
                 appendText(code.utf8)
@@ -94,14 +94,13 @@ extension KeyEncoding {
 
         /// Text with 00 written as 00 FF, then 00 00. Nothing that may follow a text sorts between the two.
         private mutating func appendText(_ text: ArraySlice<UInt8>) {
-            bytes.reserveCapacity(bytes.count + text.count + 2)
-            if text.contains(0) {
+            if unsafe text.withUnsafeBytes({ text in unsafe containsZero(text) }) {
                 for byte in text {
                     bytes.append(byte)
                     if byte == 0 { bytes.append(0xFF) }
                 }
             } else {
-                bytes.append(contentsOf: text)
+                bytes.append(slice: text)
             }
             bytes.append(0)
             bytes.append(0)
@@ -119,7 +118,7 @@ extension KeyEncoding {
                 let value = element.value
                 if named {
                     bytes.append(value.type.canonicalOrder)
-                    bytes.append(contentsOf: element.name.utf8)
+                    bytes.append(slice: element.name.utf8)
                     bytes.append(0)
                 }
                 append(value, depth: depth)
