@@ -5,7 +5,7 @@ extension GroupHost {
     func drain(_ replica: Replica) {
         guard replica.failure == nil, failure == nil else { return }
         beginReadRound(replica)
-        while replica.core.hasReady {
+        while replica.hasReady {
             carryOut(replica.core.takeReady(), of: replica)
             guard replica.failure == nil, failure == nil else { return }
             beginReadRound(replica)

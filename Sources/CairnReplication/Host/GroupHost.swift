@@ -102,7 +102,7 @@ public final class GroupHost {
             // Who may not lead does not campaign; a leader goes on until it has handed over.
             if holdsStill, !replica.role.isLeader { continue }
             replica.core.tick(now: now)
-            if replica.core.hasReady { markDirty(replica) }
+            if replica.hasReady { markDirty(replica) }
         }
         tickSnapshots(elapsed: elapsed)
         if now >= nextMaintenance {

@@ -34,6 +34,14 @@ final class Replica {
     var preferredReadySince: UInt64?
     var nextTransferAttempt: UInt64 = 0
 
+    /// Whether the core has something to do. Asked through an exclusive access, which reads in place where a plain one
+    /// would copy the core and count every reference in it.
+    @inline(__always)
+    var hasReady: Bool { Self.hasReady(&core) }
+
+    @inline(__always)
+    private static func hasReady(_ core: inout RaftCore) -> Bool { core.hasReady }
+
     init(
         group: GroupID, stateMachine: any ReplicatedStateMachine, log: GroupLog, preferredLeader: NodeID?,
         core: RaftCore, hasPeers: Bool

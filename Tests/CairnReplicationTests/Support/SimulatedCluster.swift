@@ -2,6 +2,8 @@ import CairnFiles
 import CairnRaft
 import CairnSimulator
 import CairnTestSupport
+import Foundation
+import Testing
 
 @testable import CairnReplication
 
@@ -9,6 +11,11 @@ import CairnTestSupport
 ///
 /// It keeps a ledger of the writes that were acknowledged and checks every read index it is given against it.
 final class SimulatedCluster {
+    /// Seeds 1 to `count`, or more when `CAIRN_SIMULATIONS` multiplies them.
+    static func seeds(_ count: UInt64) -> ClosedRange<UInt64> {
+        1...count * (ProcessInfo.processInfo.environment["CAIRN_SIMULATIONS"].flatMap(UInt64.init) ?? 1)
+    }
+
     static let millisecond: UInt64 = 1_000_000
     let seed: UInt64
     var random: SeededGenerator
@@ -194,6 +201,7 @@ final class SimulatedCluster {
         tap = nil
         for node in nodes {
             node.fileSystem.removeFaults()
+            if node.isUp { node.fileSystem.cutPower(afterOperations: 1 << 40) }
             node.logHangs = false
             if !node.isUp { try node.start() }
         }
@@ -209,6 +217,10 @@ final class SimulatedCluster {
             }
         }
         return nil
+    }
+
+    func expectLevel(_ location: SourceLocation = #_sourceLocation) throws {
+        if let problem = try verify() { Issue.record("\(problem)", sourceLocation: location) }
     }
 
     var isLevel: Bool {
@@ -260,6 +272,17 @@ final class SimulatedNode: PeerTransport, LogSink {
 
     func start() throws {
         precondition(host == nil)
+        do {
+            try open()
+        } catch {
+            guard fileSystem.isPowerOff else { throw error }
+            // The cut that a test had ordered fell into the start itself.
+            cutPower()
+            try open()
+        }
+    }
+
+    private func open() throws {
         crashReason = nil
         groupFailures = []
         startFailures = [:]
@@ -287,6 +310,7 @@ final class SimulatedNode: PeerTransport, LogSink {
                 startFailures[group] = error
             }
         }
+        if fileSystem.isPowerOff { throw FileError(.io, .open, path: "", reason: "the power is off") }
         self.host = host
     }
 
