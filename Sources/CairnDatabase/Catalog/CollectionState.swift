@@ -1,0 +1,67 @@
+import CairnBSON
+import CairnQuery
+import CairnStorage
+
+/// One index of a collection, ready for use: its descriptor, parsed, and what this group knows of it.
+struct IndexState {
+    let descriptor: IndexDescriptor
+    let extractor: IndexKeyExtractor
+    /// The indexed paths in order.
+    let paths: [String]
+    /// The six bytes that every entry begins with.
+    let prefix: [UInt8]
+    var flags: IndexFlags
+    /// The version at which the group had every document in the index. A reader at an older version must not use it.
+    var readySince: Version
+
+    var id: IndexID { descriptor.id }
+    var isReady: Bool { flags.contains(.ready) }
+    var isMultikey: Bool { flags.contains(.multikey) }
+    /// Per field, whether it descends.
+    var descending: [Bool] { extractor.isDescending }
+
+    init(_ descriptor: IndexDescriptor, of collection: CollectionID, flags: IndexFlags, readySince: Version) throws {
+        self.descriptor = descriptor
+        extractor = try IndexKeyExtractor(
+            pattern: descriptor.key, isSparse: descriptor.isSparse,
+            partialFilter: try descriptor.partialFilter.map { try Filter(parsing: $0) })
+        paths = descriptor.key.map(\.name.string)
+        prefix = KeySpace.prefix(collection, descriptor.id)
+        self.flags = flags
+        self.readySince = readySince
+    }
+}
+
+/// Everything a group needs to know about one of its collections, parsed once and looked up by id.
+struct CollectionState {
+    let descriptor: CollectionDescriptor
+    /// The slots that this group owns.
+    let owned: SlotSet
+    var indexes: [IndexState]
+    let validation: DocumentValidation?
+
+    var id: CollectionID { descriptor.id }
+    var epoch: UInt64 { descriptor.epoch }
+
+    /// - Parameters:
+    ///   - flags: of each index as the group has stored them.
+    ///   - previous: the state that this one replaces, whose knowledge of when an index became ready is kept.
+    init(
+        _ descriptor: CollectionDescriptor, group: UInt32, flags: [IndexID: IndexFlags], previous: CollectionState?,
+        at version: Version
+    ) throws {
+        self.descriptor = descriptor
+        owned = descriptor.slots(ownedBy: group)
+        validation = try DocumentValidation(options: descriptor.options)
+        indexes = try descriptor.indexes.map { index in
+            let flags = flags[index.id] ?? []
+            var since = version
+            if let old = previous?.indexes.first(where: { $0.id == index.id }), old.isReady { since = old.readySince }
+            return try IndexState(index, of: descriptor.id, flags: flags, readySince: since)
+        }
+    }
+
+    func index(_ id: IndexID) -> IndexState? {
+        indexes.first { $0.id == id }
+    }
+}

@@ -1,0 +1,168 @@
+import CairnBSON
+import CairnQuery
+import CairnStorage
+
+/// How the documents that may match are found. The whole filter is asked again about each of them.
+enum Access {
+    /// Nothing can match.
+    case nothing
+    /// The documents with these record keys, which are sorted.
+    case records([[UInt8]])
+    /// The entries of an index.
+    case index(IndexState, IndexBounds, descending: Bool)
+    /// Everything, in the order of slots.
+    case collection(descending: Bool)
+    /// One after the other, each document once.
+    indirect case union([Access])
+}
+
+/// A way to answer a query.
+struct Plan {
+    var access: Access
+    /// Whether documents come in the order that the query asks for.
+    var providesSort: Bool
+}
+
+/// Chooses how to find documents.
+///
+/// The rules, in this order: an `_id` that is named is looked up. Of the indexes whose first field the filter bounds, the
+/// one with the most fields pinned to values is taken, then one with a range behind them, then one that gives the order
+/// asked for, then the shortest. Without such an index, one that gives the order; else `$or`, branch by branch; else
+/// everything is scanned. There are no statistics, so the choice depends on the query and the catalog alone and is the
+/// same on every replica.
+struct Planner {
+    let collection: CollectionState
+    /// nil: the newest state, where each ready index may be used.
+    let readVersion: Version?
+
+    func plan(_ filter: Filter, sort: SortSpecification?, hint: Value?) throws -> Plan {
+        let sort = sort.flatMap { $0.isEmpty ? nil : $0 }
+        if let hint { return try hinted(filter, sort, hint) }
+        if let access = recordAccess(filter) {
+            // One document is in every order.
+            if case .records(let keys) = access, keys.count > 1 {
+                return Plan(access: access, providesSort: sort == nil)
+            }
+            return Plan(access: access, providesSort: true)
+        }
+        if let plan = bestIndex(filter, sort) { return plan }
+        if let branches = filter.orBranches {
+            let accesses = branches.compactMap { recordAccess($0) ?? bestIndex($0, nil)?.access }
+            if accesses.count == branches.count, !accesses.isEmpty {
+                return Plan(access: .union(accesses), providesSort: sort == nil)
+            }
+        }
+        return Plan(access: .collection(descending: false), providesSort: sort == nil)
+    }
+
+    private func recordAccess(_ filter: Filter) -> Access? {
+        guard let ids = filter.idIn else { return nil }
+        if ids.isEmpty { return .nothing }
+        var keys = ids.map { KeySpace.recordKey(collection.id, id: $0) }
+        guard keys.count > 1 else { return .records(keys) }
+        keys.sort { ByteOrder.compare($0, $1[...]) < 0 }
+        var distinct: [[UInt8]] = []
+        for key in keys where distinct.last != key { distinct.append(key) }
+        return .records(distinct)
+    }
+
+    // MARK: - Indexes
+
+    private struct Candidate {
+        let index: IndexState
+        let bounds: IndexBounds
+        /// nil: does not give the order.
+        let sortDescending: Bool?
+
+        /// Larger is better.
+        var score: (Int, Int, Int, Int) {
+            (bounds.pointFields, bounds.hasRange ? 1 : 0, sortDescending == nil ? 0 : 1, -index.paths.count)
+        }
+    }
+
+    private func bestIndex(_ filter: Filter, _ sort: SortSpecification?) -> Plan? {
+        var best: Candidate?
+        for index in collection.indexes where isUsable(index) {
+            let bounds = IndexBounds(index, filter)
+            guard covers(index, bounds, filter) else { continue }
+            let candidate = Candidate(index: index, bounds: bounds, sortDescending: direction(index, bounds, sort))
+            guard bounds.isBounded || (sort != nil && candidate.sortDescending != nil) else { continue }
+            if let best, best.score >= candidate.score { continue }
+            best = candidate
+        }
+        return best.map { plan($0, sort) }
+    }
+
+    private func plan(_ candidate: Candidate, _ sort: SortSpecification?) -> Plan {
+        guard !candidate.bounds.ranges.isEmpty else { return Plan(access: .nothing, providesSort: true) }
+        return Plan(
+            access: .index(candidate.index, candidate.bounds, descending: candidate.sortDescending ?? false),
+            providesSort: sort == nil || candidate.sortDescending != nil)
+    }
+
+    private func isUsable(_ index: IndexState) -> Bool {
+        index.isReady && (readVersion.map { $0 >= index.readySince } ?? true)
+    }
+
+    /// Whether every document that matches is in the index.
+    private func covers(_ index: IndexState, _ bounds: IndexBounds, _ filter: Filter) -> Bool {
+        // A document with none of a sparse index's fields is not in it; one that has the first field is.
+        if index.descriptor.isSparse, !bounds.isBounded || bounds.includesMissing { return false }
+        guard let partial = index.descriptor.partialFilter else { return true }
+        // Implied for sure when each of its conditions stands in the query word for word.
+        return partial.allSatisfy { condition in
+            filter.source.contains { $0.bytes.elementsEqual(condition.bytes) }
+        }
+    }
+
+    /// Whether the index gives the order read backwards (true) or forwards (false); nil when it does not give it.
+    private func direction(_ index: IndexState, _ bounds: IndexBounds, _ sort: SortSpecification?) -> Bool? {
+        guard let sort, !index.isMultikey, bounds.isSinglePrefix else { return nil }
+        let pinned = Set(index.paths.prefix(bounds.pointFields))
+        var field = 0
+        var isReversed: Bool?
+        for wanted in sort.fields where !pinned.contains(wanted.path) {
+            while field < index.paths.count, pinned.contains(index.paths[field]) { field += 1 }
+            guard field < index.paths.count, index.paths[field] == wanted.path else { return nil }
+            let reversed = index.descending[field] != wanted.isDescending
+            if let isReversed, isReversed != reversed { return nil }
+            isReversed = reversed
+            field += 1
+        }
+        return isReversed ?? false
+    }
+
+    // MARK: - Hints
+
+    private func hinted(_ filter: Filter, _ sort: SortSpecification?, _ hint: Value) throws -> Plan {
+        if case .document(let pattern) = hint, let natural = pattern["$natural"] {
+            let isBackwards = (natural.numericDouble ?? 1) < 0
+            return Plan(access: .collection(descending: isBackwards), providesSort: sort == nil)
+        }
+        let isID =
+            switch hint {
+            case .string(let name): name == "_id_"
+            case .document(let pattern): pattern.count == 1 && pattern["_id"]?.isNumber == true
+            default: throw QueryError(.failedToParse, "hint must be a string or an object")
+            }
+        if isID {
+            let access = recordAccess(filter) ?? .collection(descending: false)
+            return Plan(access: access, providesSort: sort == nil)
+        }
+        let index = collection.indexes.first { index in
+            switch hint {
+            case .string(let name): name == index.descriptor.name
+            case .document(let pattern): Value.document(pattern) == .document(index.descriptor.key)
+            default: false
+            }
+        }
+        guard let index, isUsable(index) else {
+            throw QueryError(
+                .badValue,
+                "error processing query: planner returned error :: caused by :: hint provided does not correspond to an "
+                    + "existing index")
+        }
+        let bounds = IndexBounds(index, filter)
+        return plan(Candidate(index: index, bounds: bounds, sortDescending: direction(index, bounds, sort)), sort)
+    }
+}

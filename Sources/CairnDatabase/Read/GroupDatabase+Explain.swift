@@ -1,0 +1,132 @@
+import CairnBSON
+import CairnQuery
+import CairnStorage
+
+extension GroupDatabase {
+    /// Tells how a command would find its documents, and with `executionStats` finds them to count.
+    func explain(
+        _ request: GroupRequest, _ collection: CollectionState, _ view: ReadView, _ context: EvaluationContext
+    ) throws -> GroupReply {
+        guard let command = request.body["command"]?.asDocument, let first = command.first else {
+            throw QueryError(.failedToParse, "explain needs a command")
+        }
+        let verbosity = request.body["verbosity"]?.stringValue ?? "allPlansExecution"
+        let name = first.name.string
+        let given = first.value.asDocument ?? command
+        let pinned = ReadView(engine: engine, version: view.version ?? engine.lastVersion, tip: nil)
+        let arguments = try explained(name, given)
+        let stream = try QueryStream(
+            view: pinned, collection: collection, arguments: arguments, context: queryContext(context),
+            options: options)
+
+        var body = DocumentBuilder()
+        body.append("explainVersion", "1")
+        body.appendDocument("queryPlanner") { planner in
+            planner.append("namespace", collection.descriptor.namespace)
+            planner.append("parsedQuery", arguments.filter)
+            planner.append("indexFilterSet", false)
+            planner.append("maxIndexedOrSolutionsReached", false)
+            planner.append("winningPlan", winningPlan(name, arguments, stream.plan, collection))
+            planner.append("rejectedPlans", BSONArray())
+        }
+        if verbosity != "queryPlanner" {
+            var returned: Int64 = 0
+            while try stream.next() != nil { returned += 1 }
+            body.appendDocument("executionStats") { statistics in
+                statistics.append("executionSuccess", true)
+                statistics.append("nReturned", returned)
+                // The core reads no clock.
+                statistics.append("executionTimeMillis", Int32(0))
+                statistics.append("totalKeysExamined", Int64(stream.source.keysExamined))
+                statistics.append("totalDocsExamined", Int64(stream.source.documentsExamined))
+                statistics.append("executionStages", winningPlan(name, arguments, stream.plan, collection))
+            }
+        }
+        return GroupReply(body: body.finish())
+    }
+
+    /// What a command would search for.
+    private func explained(_ name: String, _ command: Document) throws -> FindArguments {
+        switch name {
+        case "find", "count", "distinct", "findAndModify", "findandmodify":
+            var arguments = try FindArguments(command)
+            if name == "findAndModify" || name == "findandmodify" { arguments.limit = 1 }
+            return arguments
+        case "update", "delete":
+            let statements = command[name == "update" ? "updates" : "deletes"]?.asArray
+            guard let statement = statements?[0]?.asDocument ?? (command["q"] == nil ? nil : command) else {
+                throw QueryError(.failedToParse, "explain of \(name) needs a statement")
+            }
+            return try FindArguments(statement.removing("limit"))
+        case "aggregate": return try aggregateSource(command).arguments
+        default: throw QueryError(.commandNotFound, "Explain failed due to unknown command: \(name)")
+        }
+    }
+
+    /// The stages of a plan, the last one outermost, as MongoDB shows them.
+    private func winningPlan(
+        _ name: String, _ arguments: FindArguments, _ plan: Plan, _ collection: CollectionState
+    ) -> Document {
+        var stage = accessStage(plan.access, arguments, collection)
+        func wrap(_ name: String, _ fields: [(String, Value)]) {
+            stage = Document([("stage", Value(name))] + fields + [("inputStage", .document(stage))])
+        }
+        if let sort = arguments.sort, !sort.isEmpty, sort["$natural"] == nil, !plan.providesSort {
+            var fields: [(String, Value)] = [
+                ("sortPattern", .document(sort)), ("memLimit", Value(options.sortBytesMax)),
+            ]
+            if arguments.limit > 0 { fields.append(("limitAmount", Value(arguments.limit + arguments.skip))) }
+            fields.append(("type", "simple"))
+            wrap("SORT", fields)
+        }
+        if let projection = arguments.projection, !projection.isEmpty {
+            wrap("PROJECTION_DEFAULT", [("transformBy", .document(projection))])
+        }
+        if arguments.skip > 0 { wrap("SKIP", [("skipAmount", Value(arguments.skip))]) }
+        if arguments.limit > 0, name == "find" { wrap("LIMIT", [("limitAmount", Value(arguments.limit))]) }
+        switch name {
+        case "count": wrap("COUNT", [])
+        case "update": wrap("UPDATE", [])
+        case "delete": wrap("DELETE", [])
+        default: break
+        }
+        return stage
+    }
+
+    private func accessStage(_ access: Access, _ arguments: FindArguments, _ collection: CollectionState) -> Document {
+        let filter: (String, Value) = ("filter", .document(arguments.filter))
+        switch access {
+        case .nothing: return ["stage": "EOF"]
+        case .collection(let descending):
+            let direction: (String, Value) = ("direction", descending ? "backward" : "forward")
+            return Document([("stage", "COLLSCAN")] + (arguments.filter.isEmpty ? [] : [filter]) + [direction])
+        case .records(let keys) where keys.count == 1: return ["stage": "IDHACK"]
+        case .records:
+            let scan: Document = [
+                "stage": "IXSCAN", "keyPattern": ["_id": 1], "indexName": "_id_", "isMultiKey": false,
+                "isUnique": true, "direction": "forward",
+            ]
+            return Document([("stage", "FETCH"), ("inputStage", .document(scan))])
+        case .index(let index, let bounds, let descending):
+            let scan: Document = [
+                "stage": "IXSCAN", "keyPattern": .document(index.descriptor.key),
+                "indexName": Value(index.descriptor.name), "isMultiKey": .bool(index.isMultikey),
+                "isUnique": .bool(index.descriptor.isUnique), "isSparse": .bool(index.descriptor.isSparse),
+                "isPartial": .bool(index.descriptor.partialFilter != nil),
+                "direction": descending ? "backward" : "forward", "indexBounds": .document(bounds.document(of: index)),
+            ]
+            return Document(
+                [("stage", "FETCH")] + (arguments.filter.isEmpty ? [] : [filter]) + [("inputStage", .document(scan))])
+        case .union(let accesses):
+            let inputs = accesses.map { Value.document(accessStage($0, FindArguments.everything, collection)) }
+            return Document([("stage", "OR"), filter, ("inputStages", .array(BSONArray(inputs)))])
+        }
+    }
+}
+
+extension FindArguments {
+    /// Asks for all documents.
+    static let everything = FindArguments(filter: Document())
+
+    init(filter: Document) { self.filter = filter }
+}

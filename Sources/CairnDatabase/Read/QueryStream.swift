@@ -1,0 +1,164 @@
+import CairnBSON
+import CairnQuery
+import CairnStorage
+
+/// A source of documents that are asked for one by one.
+protocol DocumentStream: AnyObject {
+    /// The next document, or nil at the end.
+    func next() throws -> Document?
+}
+
+/// What a `find` asks for, read from the request's body in one pass.
+struct FindArguments {
+    var filter = Document()
+    var projection: Document?
+    var sort: Document?
+    var skip = 0
+    var limit = 0
+    var batchSize: Int?
+    var singleBatch = false
+    var hint: Value?
+    var variables: Document?
+
+    /// - Throws: ``QueryError`` for values of the wrong type or sign.
+    init(_ body: Document) throws {
+        for element in body {
+            let value = element.value
+            switch element.name {
+            case "filter", "query", "q": filter = try Self.document(value, element.name)
+            case "projection", "fields": projection = try Self.document(value, element.name)
+            case "sort": sort = try Self.document(value, element.name)
+            case "skip": skip = try Self.count(value, element.name)
+            case "limit": limit = try Self.count(value, element.name)
+            case "batchSize": batchSize = try Self.count(value, element.name)
+            case "singleBatch": singleBatch = value.isTruthy
+            case "hint": if !value.isEmptyHint { hint = value }
+            case "collation":
+                if let collation = value.asDocument, let locale = collation["locale"]?.stringValue, locale != "simple" {
+                    throw QueryError(.notImplemented, "collation '\(locale)' is not supported, only 'simple' is")
+                }
+            case "let": variables = try Self.document(value, element.name)
+            default: break
+            }
+        }
+    }
+
+    private static func document(_ value: Value, _ name: BSONString) throws -> Document {
+        switch value {
+        case .document(let document): return document
+        case .null, .undefined: return Document()
+        default:
+            throw QueryError(
+                .typeMismatch, "BSON field '\(name)' is the wrong type '\(value.type.alias)', expected type 'object'")
+        }
+    }
+
+    static func count(_ value: Value, _ name: BSONString) throws -> Int {
+        if value.isNullish { return 0 }
+        guard let number = value.numericDouble else {
+            throw QueryError(
+                .typeMismatch,
+                "BSON field '\(name)' is the wrong type '\(value.type.alias)', expected types '[long, int, decimal, "
+                    + "double']")
+        }
+        guard number >= 0 else {
+            throw QueryError(ErrorCode(51024), "BSON field '\(name)' value must be >= 0, actual value '\(value)'")
+        }
+        return value.intExactly ?? (number >= Double(Int.max) ? Int.max : Int(number))
+    }
+}
+
+extension Value {
+    /// Drivers send `{}` or "" for no hint.
+    fileprivate var isEmptyHint: Bool {
+        switch self {
+        case .document(let document): document.isEmpty
+        case .string(let string): string.isEmpty
+        case .null, .undefined: true
+        default: false
+        }
+    }
+}
+
+/// The documents that match a filter, sorted, skipped, limited and projected.
+final class QueryStream: DocumentStream {
+    let source: RecordSource
+    let plan: Plan
+    private let filter: Filter
+    private let sort: SortSpecification?
+    private let projection: Projection?
+    private var skip: Int
+    /// How many documents may still be given out; nil for all.
+    private var remaining: Int?
+    private let sortBytesMax: Int
+    private var sorted: [Document]?
+    private var sortedPosition = 0
+    private(set) var returned = 0
+
+    init(
+        view: ReadView, collection: CollectionState, arguments: FindArguments, context: QueryContext,
+        options: GroupDatabaseOptions
+    ) throws {
+        filter = arguments.filter.isEmpty ? .all : try Filter(parsing: arguments.filter, context: context)
+        var hint = arguments.hint
+        if let document = arguments.sort, let natural = document["$natural"], document.count == 1 {
+            hint = .document(["$natural": natural])
+            sort = nil
+        } else {
+            let order = try arguments.sort.map { try SortSpecification(parsing: $0) }
+            sort = order.flatMap { $0.isEmpty ? nil : $0 }
+        }
+        projection = try arguments.projection.flatMap {
+            $0.isEmpty ? nil : try Projection(parsing: $0, context: context)
+        }
+        skip = arguments.skip
+        remaining = arguments.limit == 0 ? nil : arguments.limit
+        sortBytesMax = options.sortBytesMax
+        plan = try Planner(collection: collection, readVersion: view.version).plan(filter, sort: sort, hint: hint)
+        source = RecordSource(view: view, collection: collection, access: plan.access)
+    }
+
+    func next() throws -> Document? {
+        guard remaining != 0 else { return nil }
+        while let document = try nextInOrder() {
+            if skip > 0 {
+                skip -= 1
+                continue
+            }
+            remaining = remaining.map { $0 - 1 }
+            returned += 1
+            return try project(document)
+        }
+        return nil
+    }
+
+    private func project(_ document: Document) throws -> Document {
+        guard let projection else { return document }
+        var index: Int?
+        if let path = projection.positionalPath { index = try filter.matchedArrayIndex(in: document, arrayPath: path) }
+        return try projection.apply(document, matchedIndex: index)
+    }
+
+    private func nextInOrder() throws -> Document? {
+        guard let sort, !plan.providesSort else { return try nextMatch() }
+        if sorted == nil {
+            let wanted = remaining.map { $0.addingReportingOverflow(skip) }.flatMap {
+                $0.overflow ? nil : $0.partialValue
+            }
+            var sorter = DocumentSorter(sort, limit: wanted, bytesMax: sortBytesMax)
+            while let document = try nextMatch() { try sorter.add(document) }
+            sorted = sorter.finish()
+        }
+        guard let sorted, sortedPosition < sorted.count else { return nil }
+        sortedPosition += 1
+        return sorted[sortedPosition - 1]
+    }
+
+    private func nextMatch() throws -> Document? {
+        while try source.next() {
+            if filter.isAlwaysTrue { return source.document }
+            if try filter.matches(source.document) { return source.document }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,139 @@
+import CairnBSON
+import CairnQuery
+import CairnStorage
+
+/// Brings the documents that an access path leads to, one at a time.
+///
+/// Documents in slots that the group does not own (what a move has not deleted yet) are passed over.
+final class RecordSource {
+    private let view: ReadView
+    private let collection: CollectionState
+    private let access: Access
+    private let ownsEverything: Bool
+
+    /// The record key and the document that ``next()`` has come to.
+    private(set) var key: [UInt8] = []
+    private(set) var document = Document()
+    /// Index entries and documents that were read, for `explain`.
+    private(set) var keysExamined = 0
+    private(set) var documentsExamined = 0
+
+    private var position = 0
+    private var cursor: RangeCursor?
+    private var branch: RecordSource?
+    /// Records that were given out already, where an access path can meet one twice.
+    private var seen: Set<[UInt8]> = []
+
+    init(view: ReadView, collection: CollectionState, access: Access) {
+        self.view = view
+        self.collection = collection
+        self.access = access
+        ownsEverything = collection.owned.isAll
+    }
+
+    /// Moves to the next document; false when there is none.
+    func next() throws -> Bool {
+        switch access {
+        case .nothing: return false
+        case .records(let keys): return try nextRecord(keys)
+        case .index(let index, let bounds, let descending): return try nextEntry(index, bounds, descending)
+        case .collection(let descending): return try nextInCollection(descending)
+        case .union(let accesses): return try nextInUnion(accesses)
+        }
+    }
+
+    private func isOwned(_ key: ArraySlice<UInt8>) -> Bool {
+        ownsEverything || collection.owned.contains(KeySpace.slot(ofRecord: key))
+    }
+
+    private func nextRecord(_ keys: [[UInt8]]) throws -> Bool {
+        while position < keys.count {
+            let candidate = keys[position]
+            position += 1
+            keysExamined += 1
+            guard isOwned(candidate[...]), let value = try view.get(candidate[...]) else { continue }
+            documentsExamined += 1
+            key = candidate
+            document = Document(trusted: value)
+            return true
+        }
+        return false
+    }
+
+    private func nextInCollection(_ descending: Bool) throws -> Bool {
+        let cursor: RangeCursor
+        if let open = self.cursor {
+            cursor = open
+        } else {
+            let lower = KeySpace.prefix(collection.id, .records)
+            let upper = KeySpace.prefix(collection.id, IndexID(1))
+            cursor = try view.range(lower: lower[...], upper: upper[...], descending: descending)
+            self.cursor = cursor
+        }
+        while try cursor.next() {
+            documentsExamined += 1
+            guard isOwned(cursor.key) else { continue }
+            key = Array(cursor.key)
+            document = Document(trusted: cursor.value)
+            return true
+        }
+        return false
+    }
+
+    private func nextEntry(_ index: IndexState, _ bounds: IndexBounds, _ descending: Bool) throws -> Bool {
+        while true {
+            guard let cursor else {
+                guard position < bounds.ranges.count else { return false }
+                let range = bounds.ranges[descending ? bounds.ranges.count - 1 - position : position]
+                position += 1
+                self.cursor = try view.range(
+                    lower: range.lower[...], upper: range.upper[...], descending: descending)
+                continue
+            }
+            guard try cursor.next() else {
+                self.cursor = nil
+                continue
+            }
+            keysExamined += 1
+            guard
+                let record = KeySpace.recordKey(
+                    ofEntry: cursor.key, collection: collection.id, descending: index.descending)
+            else {
+                throw DatabaseError(.corruption, "an entry of index \(index.descriptor.name) does not decode")
+            }
+            guard isOwned(record[...]) else { continue }
+            if index.isMultikey, !seen.insert(record).inserted { continue }
+            guard let value = try view.get(record[...]) else {
+                throw DatabaseError(
+                    .corruption, "an entry of index \(index.descriptor.name) points to a document that is not there")
+            }
+            documentsExamined += 1
+            key = record
+            document = Document(trusted: value)
+            return true
+        }
+    }
+
+    private func nextInUnion(_ accesses: [Access]) throws -> Bool {
+        while true {
+            guard let branch else {
+                guard position < accesses.count else { return false }
+                self.branch = RecordSource(view: view, collection: collection, access: accesses[position])
+                position += 1
+                continue
+            }
+            let before = (branch.keysExamined, branch.documentsExamined)
+            let found = try branch.next()
+            keysExamined += branch.keysExamined - before.0
+            documentsExamined += branch.documentsExamined - before.1
+            guard found else {
+                self.branch = nil
+                continue
+            }
+            guard seen.insert(branch.key).inserted else { continue }
+            key = branch.key
+            document = branch.document
+            return true
+        }
+    }
+}

@@ -1,0 +1,61 @@
+import CairnBSON
+import CairnQuery
+import CairnStorage
+
+extension Evaluator {
+    func delete(
+        _ request: GroupRequest, _ collection: CollectionState, _ context: EvaluationContext
+    ) throws -> GroupReply {
+        var run = try beginStatements(request, context)
+        var queryContext = queryContext(context)
+        if let variables = request.body["let"]?.asDocument {
+            queryContext.variables = variables.map { ($0.name.string, $0.value) }
+        }
+        for (index, document) in request.documents.enumerated() {
+            if run.isStopped { break }
+            if let earlier = run.earlierResult(index) {
+                run.n += Int(earlier.n)
+                continue
+            }
+            try statement(index, of: &run, context) { run throws in
+                var withoutLimit = try FindArguments(document.removing("limit"))
+                withoutLimit.limit = 0
+                let filter =
+                    withoutLimit.filter.isEmpty ? .all : try Filter(parsing: withoutLimit.filter, context: queryContext)
+                let limit = document["limit"]?.int64Exactly ?? 0
+                guard limit == 0 || limit == 1 else {
+                    throw QueryError(
+                        .failedToParse, "The limit field in delete objects must be 0 or 1. Got \(limit)")
+                }
+                var n: Int32 = 0
+                if limit == 1 {
+                    if let found = try firstMatch(filter, nil, withoutLimit.hint, collection) {
+                        try remove(found.document, record: found.key, from: collection)
+                        n = 1
+                    }
+                } else {
+                    for key in try matchingKeys(filter, withoutLimit.hint, collection) {
+                        guard let bytes = try view.get(key[...]) else { continue }
+                        try remove(Document(trusted: bytes), record: key, from: collection)
+                        n += 1
+                        if isBatchFull { closeBatch(nowMilliseconds: context.nowMilliseconds) }
+                    }
+                }
+                run.n += Int(n)
+                run.executed(index, StatementResult(n: n))
+            }
+        }
+        run.flush(into: self)
+        return run.reply(counts: false)
+    }
+
+    /// Deletes a document and its index entries.
+    func remove(_ document: Document, record: [UInt8], from collection: CollectionState) throws {
+        guard !collection.indexes.isEmpty else {
+            delete(record)
+            return
+        }
+        let changes = try indexChanges(collection, record: record, old: document, new: nil)
+        try write(collection, record: record, document: nil, changes)
+    }
+}
