@@ -18,6 +18,8 @@ public struct ArrayBuilder: Sendable {
         count += 1
     }
 
+    /// Appends a document without making a ``Value`` of it; literals are values.
+    @_disfavoredOverload
     public mutating func append(_ document: Document) {
         builder.appendHeader(BSONType.document.rawValue, index: count)
         builder.withBytes { $0.append(slice: document.bytes) }

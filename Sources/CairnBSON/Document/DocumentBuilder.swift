@@ -45,14 +45,22 @@ public struct DocumentBuilder: Sendable {
         bytes.append(stringOf: value)
     }
 
+    /// Literals are ``Value``s; this is for documents that exist.
+    @_disfavoredOverload
     public mutating func append(_ name: String, _ value: Document) {
         appendHeader(BSONType.document.rawValue, name)
         bytes.append(slice: value.bytes)
     }
 
+    @_disfavoredOverload
     public mutating func append(_ name: String, _ value: BSONArray) {
         appendHeader(BSONType.array.rawValue, name)
         bytes.append(slice: value.document.bytes)
+    }
+
+    /// Appends an `int32` if the number fits, else an `int64`, as drivers do.
+    public mutating func append(_ name: String, _ value: Int) {
+        if let narrow = Int32(exactly: value) { append(name, narrow) } else { append(name, Int64(value)) }
     }
 
     public mutating func append(_ name: String, _ value: Int32) {
