@@ -94,6 +94,7 @@ extension RaftCore {
                 to: peers[offset].node)
             let end = entries.last?.index ?? previous
             peers[offset].owesAppend = false
+            peers[offset].sentRound = heartbeatRound
             peers[offset].sentCommit = max(peers[offset].sentCommit, min(log.committed, end))
             switch peers[offset].phase {
             case .probe:
@@ -139,6 +140,8 @@ extension RaftCore {
             let peer = peers[offset]
             let commit = min(peer.match, log.committed)
             let position = log.term(at: commit).map { LogPosition(term: $0, index: commit) } ?? .zero
+            // Lost with the heartbeat, it is repeated by the next one.
+            peers[offset].sentCommit = max(peers[offset].sentCommit, position.index)
             let revoked = revocations.first { $0.node == peer.node }?.token ?? 0
             send(
                 .heartbeat(
@@ -220,15 +223,16 @@ extension RaftCore {
         peers[offset].clock.observe(
             sentAt: response.sentAt, receivedAt: now, clock: response.clock,
             driftPermille: UInt64(options.clockDriftPermille))
+        confirmReads()
+        continueTransfer(with: node)
         // It lives: whatever was lost on the way to it may be sent again.
+        guard response.round > peers[offset].sentRound else { return }
         peers[offset].isPaused = false
         if peers[offset].match < log.last.index {
             if peers[offset].window.isFull { peers[offset].window.freeFirst() }
             peers[offset].owesAppend = true
             needsReplication = true
         }
-        confirmReads()
-        continueTransfer(with: node)
     }
 
     // MARK: Commit

@@ -66,7 +66,8 @@ public struct RaftCore {
     var needsReplication = false
     var nextHeartbeat: UInt64 = 0
     var heartbeatRound: UInt64 = 0
-    var transferTarget: NodeID?
+    /// The node that leadership is being handed to.
+    public internal(set) var transferTarget: NodeID?
     var transferDeadline: UInt64 = 0
     /// The token of the handover that may be under way to `transferTarget`; 0 while none has left.
     var sentToken: UInt64 = 0

@@ -11,6 +11,9 @@ struct Progress {
     /// An append is due even without entries, to learn where the follower stands.
     var owesAppend = false
     var window: InflightWindow
+    /// The heartbeat round that was current when the last append left. The answer to a later round proves that an
+    /// append which is still unanswered is late enough to be taken for lost.
+    var sentRound: UInt64 = 0
     /// The commit index that the follower was last told.
     var sentCommit: LogIndex = .zero
     /// The leader's tick clock at the last answer.

@@ -7,7 +7,7 @@ import Testing
 @Suite struct SimulationTests {
     private static let environment = ProcessInfo.processInfo.environment
     /// Seeds of a usual run; `CAIRN_SEEDS=N` runs another number.
-    private static let count = environment["CAIRN_SEEDS"].flatMap { UInt64($0) } ?? 300
+    private static let count = environment["CAIRN_SEEDS"].flatMap { UInt64($0) } ?? 200
 
     @Test func safetyHoldsUnderFaultsAndLifeReturnsAfterThem() {
         var seeds = 1...Self.count
