@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    @Test func B32_aClaimedLengthBeyondTheLimitTakesNoMemory() {
+    @Test func B31_aClaimedLengthBeyondTheLimitTakesNoMemory() {
         let claims2GiB: [UInt8] = [0xFF, 0xFF, 0xFF, 0xFF, 0x07, 0x00, 0x00]
         #expect(throws: SnappyError.tooLarge(declared: Int(Int32.max), limit: 1 << 20)) {
             try Snappy.decompress(claims2GiB.span.bytes, limit: 1 << 20)
@@ -50,6 +50,25 @@ import Testing
         }
         let nothing: [UInt8] = []
         #expect(throws: SnappyError.malformed) { try Snappy.decompress(nothing.span.bytes, limit: 10) }
+    }
+
+    @Test func B31_copiesAndLiteralsStayInsideTheirBounds() throws {
+        let bad: [[UInt8]] = [
+            [4, 0b0000_1100, 1, 2, 3, 4, 0],  // A copy behind the end.
+            [8, 0b0000_1100, 1, 2, 3, 4, 0b0000_0001, 0],  // Offset 0.
+            [8, 0b0000_1100, 1, 2, 3, 4, 0b0000_0001, 5],  // Before the start.
+            [4, 0b0000_1100, 1, 2, 3],  // A literal beyond the input.
+            [3, 0b0000_1100, 1, 2, 3, 4],  // More than declared.
+            [5, 0b0000_1100, 1, 2, 3, 4],  // Less than declared.
+        ]
+        for payload in bad {
+            #expect(throws: SnappyError.malformed, "\(payload)") {
+                try Snappy.decompress(payload.span.bytes, limit: 100)
+            }
+        }
+        // A copy that overlaps itself is how runs are written.
+        let run: [UInt8] = [8, 0b0000_0000, 7, 0b0000_1101, 1]
+        #expect(try Snappy.decompress(run.span.bytes, limit: 8) == [UInt8](repeating: 7, count: 8))
     }
 
     @Test func B31_hostilePayloadsGiveAnErrorAndLeaveTheOutputAlone() throws {
@@ -82,7 +101,7 @@ import Testing
 @Suite struct BlockCodecTests {
     private static let text = Array(String(repeating: "cairn and cairn again, ", count: 100).utf8)
 
-    @Test func blocksComeBackCompressedOrNot() throws {
+    @Test func B32_blocksComeBackCompressedOrNot() throws {
         var random = SeededGenerator(seed: 14)
         let codec = BlockCodec()
         for block in [Self.text, random.bytes(500), []] {
@@ -122,13 +141,27 @@ import Testing
         }
     }
 
-    @Test func aCodecOfTheFutureIsRefusedByName() {
+    @Test func B32_aCodecOfTheFutureIsRefusedByName() {
         for (byte, reason) in [(UInt8(0x10), "cipher 1"), (0x02, "compression 2")] {
             var stored: [UInt8] = [1, 2, 3, byte]
             let checksum = CRC32C.checksum(stored, extending: CRC32C.place(fileID: 5, offset: 7))
             for shift in 0..<4 { stored.append(UInt8(truncatingIfNeeded: checksum >> (shift * 8))) }
             #expect(throws: FileError(.unsupported, .decode, path: "t", offset: 7, reason: reason)) {
                 try BlockCodec().decode(stored[...], fileID: 5, offset: 7, path: "t")
+            }
+        }
+    }
+
+    @Test func B32_aBadPayloadUnderAGoodChecksumIsNamed() {
+        for payload in [[9, 9, 9], [], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F]] as [[UInt8]] {
+            var stored = payload + [BlockCodec.Compression.snappy.rawValue]
+            let checksum = CRC32C.checksum(stored, extending: CRC32C.place(fileID: 5, offset: 7))
+            for shift in 0..<4 { stored.append(UInt8(truncatingIfNeeded: checksum >> (shift * 8))) }
+            do throws(FileError) {
+                _ = try BlockCodec().decode(stored[...], fileID: 5, offset: 7, path: "t")
+                Issue.record("\(payload) was taken")
+            } catch {
+                #expect(error.path == "t" && error.offset == 7 && [.corruption, .tooLarge].contains(error.code))
             }
         }
     }

@@ -22,7 +22,8 @@ public struct RecordLogWriter: Sendable {
     /// A buffer that grew beyond this for one large record is given back.
     private static let bufferBytesKept = 4 << 20
 
-    public var path: String { file.path }
+    /// The log's name, which the file was given once its header was on the disk.
+    public let path: String
     public var stagedBytes: Int { buffer.count }
 
     /// Makes a new record log, header on the disk and name durable.
@@ -55,10 +56,11 @@ public struct RecordLogWriter: Sendable {
         try file.synchronizeData()
         try fileSystem.rename(temporary, to: path)
         try fileSystem.synchronizeDirectory(type(of: fileSystem).directory(of: path))
-        return RecordLogWriter(file: file, header: header)
+        return RecordLogWriter(path: path, file: file, header: header)
     }
 
-    private init(file: any WritableFile, header: RecordLogHeader) {
+    private init(path: String, file: any WritableFile, header: RecordLogHeader) {
+        self.path = path
         self.file = file
         self.header = header
         position = UInt64(RecordLogHeader.byteCount)
@@ -135,7 +137,7 @@ public struct RecordLogWriter: Sendable {
         } catch {
             hasFailed = true
             discardStaged()
-            throw error
+            throw named(error)
         }
         position += UInt64(buffer.count)
         if buffer.capacity > Self.bufferBytesKept {
@@ -169,7 +171,7 @@ public struct RecordLogWriter: Sendable {
             try file.synchronizeData()
         } catch {
             hasFailed = true
-            throw error
+            throw named(error)
         }
         syncedPosition = position
     }
@@ -188,6 +190,13 @@ public struct RecordLogWriter: Sendable {
     public mutating func close() throws(FileError) {
         hasFailed = true
         try file.close()
+    }
+
+    /// `error` under the log's own name: the file still goes by the one it was opened with.
+    private func named(_ error: FileError) -> FileError {
+        var error = error
+        error.path = path
+        return error
     }
 
     private func checkUsable(_ operation: FileError.Operation) throws(FileError) {

@@ -169,7 +169,7 @@ public final class GroupLog: RaftLogStorage {
 
     /// Ends this life of the group on this node. The log must not be used any more.
     public func destroy(in batch: inout LogBatch) {
-        log.markDying(group, incarnation)
+        log.markEnded(group, incarnation)
         batch.add(.destroy, group, incarnation)
     }
 

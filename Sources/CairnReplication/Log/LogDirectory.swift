@@ -42,8 +42,6 @@ struct LogSegment {
 struct GroupRecords {
     let incarnation: UInt32
     var isDestroyed = false
-    /// Its destruction is on its way to the disk.
-    var isDying = false
     var hardState = HardState()
     /// The position before the first entry.
     var base = LogPosition.zero
@@ -56,6 +54,8 @@ struct GroupRecords {
     var damage: GroupDamage?
 
     // Only while the log is recovered:
+    /// `base` was on record.
+    var baseIsKnown = false
     /// `base` is a guess: entries were seen whose predecessors may come later, copied forward.
     var baseIsProvisional = false
     /// The highest index that a damaged entry's record can have had.
@@ -72,6 +72,8 @@ struct GroupRecords {
 /// The index over all segments: what the writer adds to, readers look up, and recovery rebuilds with the same methods.
 struct LogDirectory {
     var groups: [GroupID: GroupRecords] = [:]
+    /// The lives whose end was ordered; the record of it may still be on its way.
+    var ended: [GroupID: UInt32] = [:]
     /// Oldest first, numbers without gaps.
     var segments: Deque<LogSegment> = []
 
@@ -130,6 +132,8 @@ struct LogDirectory {
             // A conflict below everything seen so far: nothing of that is left.
             drop(group)
             groups[group]!.base = LogPosition(term: .zero, index: first.previous)
+            // Nothing comes before the first entry of all.
+            groups[group]!.baseIsProvisional = first.previous > .zero
         }
         let base = groups[group]!.base.index
         if first <= base {
@@ -139,7 +143,7 @@ struct LogDirectory {
             first = first + stale
             if new.isEmpty { return }
         }
-        if groups[group]!.places.isEmpty, first > base.next {
+        if groups[group]!.places.isEmpty, first > base.next, !groups[group]!.baseIsKnown {
             groups[group]!.base = LogPosition(term: .zero, index: first.previous)
             groups[group]!.baseIsProvisional = true
         }
@@ -158,10 +162,26 @@ struct LogDirectory {
 
     /// An entry was copied forward to `place`.
     mutating func noteRelocated(_ group: GroupID, _ incarnation: UInt32, _ index: LogIndex, _ place: EntryPlace) {
-        guard admit(group, incarnation), let records = groups[group], index > records.base.index,
-            index <= records.last
-        else { return }
+        guard admit(group, incarnation), var records = groups[group] else { return }
+        if records.places.isEmpty, index > records.base.index.next, !records.baseIsKnown {
+            records.base = LogPosition(term: .zero, index: index.previous)
+            records.baseIsProvisional = true
+            groups[group] = records
+        } else if records.baseIsProvisional, index <= records.base.index {
+            for _ in 0..<(records.base.index - index.previous) { records.places.prepend(.missing) }
+            records.base = LogPosition(term: .zero, index: index.previous)
+            records.baseIsProvisional = index.previous > .zero
+            groups[group] = records
+        }
+        guard index > records.base.index else { return }
         let offset = index - records.base.index - 1
+        if offset >= records.places.count {
+            // Where it lay before is gone already. It was part of the log when it was copied, so it is.
+            for _ in 0...(offset - records.places.count) { groups[group]!.places.append(.missing) }
+            groups[group]!.places[offset] = place
+            charge(group, place.segment, place.recordBytes)
+            return
+        }
         let old = records.places[offset]
         guard old.segment == 0 || old.term == place.term else { return }
         groups[group]!.places[offset] = place
@@ -191,6 +211,7 @@ struct LogDirectory {
             if groups[group]!.base.index == state.base.index { groups[group]!.base = state.base }
         }
         groups[group]!.baseIsProvisional = false
+        groups[group]!.baseIsKnown = true
         groups[group]!.baseSegment = segment
         groups[group]!.recordedBase = state.base
         if state.isDamaged, groups[group]!.damage == nil {
@@ -214,6 +235,7 @@ struct LogDirectory {
         drop(group)
         var records = GroupRecords(incarnation: incarnation)
         records.base = state.base
+        records.baseIsKnown = true
         records.recordedBase = state.base
         records.baseSegment = segment
         records.hardState = state.hardState

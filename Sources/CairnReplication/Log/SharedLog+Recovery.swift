@@ -78,14 +78,14 @@ extension SharedLog {
         let log = SharedLog(
             directoryPath: directoryPath, options: options, fileSystem: fileSystem, lock: lock, directory: directory,
             writer: WriterState(
-                segment: segment, number: number, spares: spares, sparesMade: sparesMade, mayReclaim: true))
-        try log.remember(damaged)
+                segment: segment, number: number, spares: spares, sparesMade: sparesMade))
+        try log.settle(damaged)
         return log
     }
 
-    /// Puts on record which groups are damaged: the evidence may be recycled before they are repaired.
-    private func remember(_ damaged: [GroupID: GroupRecords]) throws(FileError) {
-        guard !damaged.isEmpty else { return }
+    /// Puts on record which groups are damaged, because the evidence may be recycled before they are repaired; then gives
+    /// up what the last life left over.
+    private func settle(_ damaged: [GroupID: GroupRecords]) throws(FileError) {
         do throws(SharedLogError) {
             try writer.withLock { state throws(SharedLogError) in
                 for (group, records) in damaged.sorted(by: { $0.key < $1.key }) {
@@ -98,6 +98,7 @@ extension SharedLog {
                 }
                 try flush(&state)
                 try sync(&state)
+                try reclaim(&state)
             }
         } catch {
             throw error.cause ?? FileError(.io, .write, path: directoryPath)

@@ -65,8 +65,9 @@ extension SharedLog {
                     return nil
                 }
                 if oldest.liveBytes > 0 {
+                    let few = oldest.liveBytes <= options.segmentBytes / options.copiedPartDivisor
                     guard directory.segments.count > options.segmentsBeforeCopying,
-                        oldest.liveBytes <= options.segmentBytes / options.copiedPartDivisor
+                        few || directory.isMostlyDead(options)
                     else { return nil }
                 }
                 return oldest
@@ -190,5 +191,20 @@ extension SharedLog {
             }
             return false
         }
+    }
+}
+
+extension LogDirectory {
+    /// Whether the log has grown long and less than half of it is needed: then even a full segment is worth copying, for it
+    /// will not be the oldest again before the whole log has been written once more.
+    fileprivate func isMostlyDead(_ options: SharedLogOptions) -> Bool {
+        guard segments.count > 2 * options.segmentsBeforeCopying else { return false }
+        var bytes: UInt64 = 0
+        var live: UInt64 = 0
+        for segment in segments {
+            bytes += segment.end
+            live += UInt64(segment.liveBytes)
+        }
+        return live * 2 < bytes
     }
 }

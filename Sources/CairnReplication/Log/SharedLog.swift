@@ -79,20 +79,21 @@ public final class SharedLog: Sendable {
     /// Call once per life of a group: two ``GroupLog``s of one group would contradict each other.
     public func open(_ group: GroupID) -> GroupLog {
         let records = directory.withLock { directory -> GroupRecords in
-            if let known = directory.groups[group], !known.isDestroyed, !known.isDying { return known }
-            let incarnation = (directory.groups[group]?.incarnation ?? 0) + 1
+            if let known = directory.groups[group], !known.isDestroyed, known.incarnation > directory.ended[group] ?? 0
+            {
+                return known
+            }
+            // The directory learns of it with its first record, when its predecessor's end is written.
+            let incarnation = max(directory.groups[group]?.incarnation ?? 0, directory.ended[group] ?? 0) + 1
             precondition(incarnation <= LogRecordTag.incarnationMax, "\(group) was created \(incarnation) times")
-            _ = directory.admit(group, incarnation)
-            return directory.groups[group]!
+            return GroupRecords(incarnation: incarnation)
         }
         return GroupLog(log: self, group: group, records: records, cacheBytesMax: options.cacheBytesPerGroup)
     }
 
     /// The group's destruction has been ordered: whoever opens its number from here on gets a new life of it.
-    func markDying(_ group: GroupID, _ incarnation: UInt32) {
-        directory.withLock { directory in
-            if directory.groups[group]?.incarnation == incarnation { directory.groups[group]!.isDying = true }
-        }
+    func markEnded(_ group: GroupID, _ incarnation: UInt32) {
+        directory.withLock { $0.ended[group] = incarnation }
     }
 
     public var statistics: SharedLogStatistics {
@@ -147,6 +148,7 @@ public final class SharedLog: Sendable {
                 lock.release()
             }
             try sync(&state)
+            guard state.segment.position > UInt64(RecordLogHeader.byteCount) else { return }
             // Shows the next start that everything before it was synced.
             state.segment.stage(tag: LogRecordTag(.closed, GroupID(0), 0).rawValue, capacity: 1) { $0.append(0) }
             try flush(&state)
