@@ -23,6 +23,16 @@ extension RaftCore {
         return chosen
     }
 
+    /// Gives up leadership at once, without an heir, for instance because this node's disk hangs.
+    ///
+    /// The lease is void from here. This node becomes a follower of nobody in the same term; proposals that are not
+    /// committed may still be, under another leader.
+    public mutating func stepDown(now: UInt64) {
+        observe(now)
+        guard role == .leader else { return }
+        becomeFollower(term: term, leader: nil)
+    }
+
     private var furthestVoter: NodeID? {
         peers.filter { configuration.voters.contains($0.node) && isActive($0) }.max { $0.match < $1.match }?.node
     }

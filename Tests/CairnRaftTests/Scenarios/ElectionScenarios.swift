@@ -128,6 +128,19 @@ import Testing
         #expect(cluster[1].leaseReadIndex(now: cluster.now) == nil)
     }
 
+    @Test func A38_aLeaderThatStepsDownLeavesRoomForAnother() throws {
+        let cluster = TestCluster.led(3)
+        cluster.hold(disk: 1)
+        cluster.with(1) { [now = cluster.now] in $0.stepDown(now: now) }
+        #expect(cluster[1].role == .follower && !cluster[1].leaseValid(now: cluster.now))
+        cluster.run(milliseconds: 4000, until: { !cluster.leaders.isEmpty })
+        let leader = try #require(cluster.leaders.first)
+        #expect(leader != 1)
+        try cluster.propose(leader, "x")
+        cluster.run(milliseconds: 100)
+        #expect(cluster.appliedText(leader) == ["x"])
+    }
+
     @Test func A10_aLeaderThatHearsNothingStepsDown() {
         let cluster = TestCluster.led(3)
         cluster.cut = [.init(from: 2, to: 1), .init(from: 3, to: 1)]
