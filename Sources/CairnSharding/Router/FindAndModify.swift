@@ -43,30 +43,28 @@ extension Router {
             : try await collection(namespace, deadline: deadline)
         while let current = descriptor {
             do throws(CommandFailure) {
-                let ask = {
-                    (group: UInt32, filter: Document, upsert: Bool) async throws(CommandFailure) -> GroupReply in
-                    var body = command.body
-                    body.set("query", .document(filter))
-                    if isUpsert != upsert { body.set("upsert", .bool(upsert)) }
-                    let request = GroupRequest(
-                        .findAndModify, collection: current.id, epoch: current.epoch, session: stamp,
-                        statementIDs: [statementID], body: body)
-                    return try await self.ask(Question(GroupID(group), request, current), deadline: deadline).reply()
-                }
                 if let group = try oneGroup(for: filter, in: current) {
-                    return Router.findAndModifyReply(try await ask(group, filter, isUpsert))
+                    return Router.findAndModifyReply(
+                        try await carryOut(
+                            command.body, on: group, filter: filter, upsert: isUpsert, stamp, statementID, current,
+                            deadline: deadline))
                 }
                 if asksForFormerTry {
                     if let group = try await executor(of: stamp, statementID, current, deadline: deadline) {
                         // It has the whole answer under the number, and does nothing again.
-                        return Router.findAndModifyReply(try await ask(group, filter, isUpsert))
+                        return Router.findAndModifyReply(
+                            try await carryOut(
+                                command.body, on: group, filter: filter, upsert: isUpsert, stamp, statementID, current,
+                                deadline: deadline))
                     }
                     asksForFormerTry = false
                 }
                 if let (group, id) = try await firstMatch(
                     filter, sort: sort, hint: command.body["hint"], in: current, deadline: deadline)
                 {
-                    let reply = try await ask(group, filter.and(id: id), false)
+                    let reply = try await carryOut(
+                        command.body, on: group, filter: filter.and(id: id), upsert: false, stamp, statementID, current,
+                        deadline: deadline)
                     if case .document(let last)? = reply.body["lastErrorObject"], try last.countField("n") > 0 {
                         return Router.findAndModifyReply(reply)
                     }
@@ -79,7 +77,10 @@ extension Router {
                 guard isUpsert else { break }
                 let id = try upsertIDOrFail(filter: filter, update: update)
                 return Router.findAndModifyReply(
-                    try await ask(Targeting.group(of: id, in: current), filter.and(id: id), true))
+                    try await carryOut(
+                        command.body, on: Targeting.group(of: id, in: current), filter: filter.and(id: id),
+                        upsert: true, stamp, statementID, current,
+                        deadline: deadline))
             } catch {
                 guard case .stale = error else { throw error.queryError }
                 try await retries.next(self, deadline: deadline)
@@ -92,6 +93,20 @@ extension Router {
         return [
             "lastErrorObject": removes ? ["n": 0] : ["n": 0, "updatedExisting": false], "value": .null, "ok": 1.0,
         ]
+    }
+
+    /// Has one group carry the command out, with a filter of ours.
+    private func carryOut(
+        _ command: Document, on group: UInt32, filter: Document, upsert: Bool, _ stamp: SessionStamp,
+        _ statementID: Int32, _ descriptor: CollectionDescriptor, deadline: UInt64
+    ) async throws(CommandFailure) -> GroupReply {
+        var body = command
+        body.set("query", .document(filter))
+        if (command.flag("upsert") ?? false) != upsert { body.set("upsert", .bool(upsert)) }
+        let request = GroupRequest(
+            .findAndModify, collection: descriptor.id, epoch: descriptor.epoch, session: stamp,
+            statementIDs: [statementID], body: body)
+        return try await ask(Question(GroupID(group), request, descriptor), deadline: deadline).reply()
     }
 
     private func oneGroup(for filter: Document, in descriptor: CollectionDescriptor) throws(CommandFailure) -> UInt32? {

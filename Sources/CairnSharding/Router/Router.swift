@@ -46,19 +46,16 @@ public final class Router {
 
     /// Whether ``run(_:)`` knows the command, so that the server's own table need not.
     public static func handles(_ commandName: String) -> Bool {
-        handlers[commandName] != nil
+        commandNames.contains(commandName)
     }
 
     /// Carries out a command and returns the whole reply: `ok: 1`, or `ok: 0` with MongoDB's code and a sentence.
     public func run(_ command: ClientCommand) async -> Document {
-        guard let handler = Router.handlers[command.name] else {
-            return Router.errorReply(QueryError(.commandNotFound, "no such command: '\(command.name)'"))
-        }
         var command = command
         do throws(QueryError) {
             if command.deadline == nil { command.deadline = clock.nanoseconds + (try commandBudget(command)) }
             try Router.refuseTransactions(command)
-            return try await handler(self)(command)
+            return try await dispatch(command)
         } catch {
             return Router.errorReply(error, retryable: command.session != nil && Router.isRetryable(error))
         }
@@ -91,33 +88,39 @@ public final class Router {
 }
 
 extension Router {
-    typealias Handler = @Sendable (Router) -> (ClientCommand) async throws(QueryError) -> Document
-
     /// Every command that is answered by the groups' data or by the catalog.
-    private static let handlers: [String: Handler] = [
-        "insert": Router.insert,
-        "update": Router.update,
-        "delete": Router.delete,
-        "findAndModify": Router.findAndModify,
-        "findandmodify": Router.findAndModify,
-        "find": Router.find,
-        "getMore": Router.getMore,
-        "killCursors": Router.killCursors,
-        "count": Router.count,
-        "distinct": Router.distinct,
-        "create": Router.create,
-        "drop": Router.drop,
-        "dropDatabase": Router.dropDatabase,
-        "renameCollection": Router.renameCollection,
-        "collMod": Router.collMod,
-        "listCollections": Router.listCollections,
-        "listDatabases": Router.listDatabases,
-        "createIndexes": Router.createIndexes,
-        "listIndexes": Router.listIndexes,
-        "dropIndexes": Router.dropIndexes,
-        "deleteIndexes": Router.dropIndexes,
-        "collStats": Router.collectionStatistics,
-        "dbStats": Router.databaseStatistics,
-        "validate": Router.validate,
+    private func dispatch(_ command: ClientCommand) async throws(QueryError) -> Document {
+        switch command.name {
+        case "insert": return try await insert(command)
+        case "update": return try await update(command)
+        case "delete": return try await delete(command)
+        case "findAndModify", "findandmodify": return try await findAndModify(command)
+        case "find": return try await find(command)
+        case "getMore": return try await getMore(command)
+        case "killCursors": return try await killCursors(command)
+        case "count": return try await count(command)
+        case "distinct": return try await distinct(command)
+        case "create": return try await create(command)
+        case "drop": return try await drop(command)
+        case "dropDatabase": return try await dropDatabase(command)
+        case "renameCollection": return try await renameCollection(command)
+        case "collMod": return try await collMod(command)
+        case "listCollections": return try await listCollections(command)
+        case "listDatabases": return try await listDatabases(command)
+        case "createIndexes": return try await createIndexes(command)
+        case "listIndexes": return try await listIndexes(command)
+        case "dropIndexes", "deleteIndexes": return try await dropIndexes(command)
+        case "collStats": return try await collectionStatistics(command)
+        case "dbStats": return try await databaseStatistics(command)
+        case "validate": return try await validate(command)
+        default: throw QueryError(.commandNotFound, "no such command: '\(command.name)'")
+        }
+    }
+
+    private static let commandNames: Set<String> = [
+        "insert", "update", "delete", "findAndModify", "findandmodify", "find", "getMore", "killCursors", "count",
+        "distinct", "aggregate", "explain", "create", "drop", "dropDatabase", "renameCollection", "collMod",
+        "listCollections", "listDatabases", "createIndexes", "listIndexes", "dropIndexes", "deleteIndexes", "collStats",
+        "dbStats", "validate",
     ]
 }

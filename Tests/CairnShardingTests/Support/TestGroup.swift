@@ -1,0 +1,105 @@
+import CairnDatabase
+import CairnFiles
+import CairnRaft
+import CairnReplication
+import CairnSharding
+import CairnSimulator
+import CairnStorage
+
+/// A group with one replica whose log commits whatever it is given, at the next flush.
+final class TestGroup: GroupConsensus {
+    let id: GroupID
+    let node: NodeID
+    let replica: DataGroup
+    private(set) var term = Term(rawValue: 0)
+    private var last = LogIndex(rawValue: 0)
+    private var uncommitted: [Entry] = []
+    private var waitingReads: [(Result<LogIndex, GroupReadError>) -> Void] = []
+
+    /// Whether the leader's lease holds; without it every read needs a round.
+    var hasLease = true
+    /// Whether entries commit; off, everything stays under way.
+    var commits = true
+    /// Entries that the log has been given.
+    private(set) var proposals = 0
+
+    init(_ id: GroupID, node: NodeID, clock: TestClock, disk: SimulatedFileSystem) throws {
+        self.id = id
+        self.node = node
+        var databaseOptions = GroupDatabaseOptions()
+        databaseOptions.cursorSeed = UInt64(id.rawValue) &* 0x9E37_79B9
+        replica = try DataGroup(
+            group: id, node: node, directory: "/groups/\(id.rawValue)", fileSystem: disk, clock: clock,
+            databaseOptions: databaseOptions,
+            openEngine: { directory in
+                try Engine.open(
+                    directory: directory, fileSystem: disk, options: EngineOptions(),
+                    background: ManualBackgroundExecutor())
+            })
+        last = replica.appliedIndex
+        replica.attach(self)
+    }
+
+    func becomeLeader() throws {
+        term = Term(rawValue: term.rawValue + 1)
+        uncommitted.removeAll()
+        last = LogIndex(rawValue: last.rawValue + 1)
+        // As Raft does: the role is told once the term's empty entry is proposed.
+        uncommitted.append(Entry(term: term, index: last, kind: .empty, payload: []))
+        replica.roleDidChange(.leader(term: term))
+        try settle()
+    }
+
+    /// What is under way is lost, as when another leader's log wins.
+    func loseOffice(losingEntries: Bool) throws {
+        if losingEntries {
+            uncommitted.removeAll()
+            last = replica.appliedIndex
+        }
+        replica.roleDidChange(.follower(leader: nil))
+        try settle()
+    }
+
+    func propose(_ payload: [UInt8], in group: GroupID) throws(GroupProposalError) -> LogPosition {
+        guard replica.role.isLeader else { throw .notLeader(leader: nil) }
+        proposals += 1
+        last = LogIndex(rawValue: last.rawValue + 1)
+        uncommitted.append(Entry(term: term, index: last, kind: .normal, payload: payload[...]))
+        return LogPosition(term: term, index: last)
+    }
+
+    func leaseReadIndex(_ group: GroupID, now: UInt64) -> LogIndex? {
+        hasLease && replica.role.isLeader ? replica.appliedIndex : nil
+    }
+
+    func readIndex(_ group: GroupID, completion: @escaping (Result<LogIndex, GroupReadError>) -> Void) {
+        waitingReads.append(completion)
+    }
+
+    func leader(of group: GroupID) -> NodeID? {
+        replica.role.isLeader ? node : nil
+    }
+
+    /// One turn of the loop. Returns whether anything happened.
+    @discardableResult
+    func turn() throws -> Bool {
+        var didWork = replica.needsFlush
+        replica.flush()
+        for completion in waitingReads {
+            completion(replica.role.isLeader ? .success(replica.appliedIndex) : .failure(.notLeader(leader: nil)))
+            didWork = true
+        }
+        waitingReads.removeAll()
+        if commits, !uncommitted.isEmpty {
+            let entries = uncommitted
+            uncommitted.removeAll()
+            try replica.apply(entries[...])
+            didWork = true
+        }
+        return didWork
+    }
+
+    func settle() throws {
+        while try turn() {}
+    }
+}
