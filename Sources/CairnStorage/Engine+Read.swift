@@ -22,17 +22,39 @@ extension Engine {
     private static func find(
         _ key: BorrowedBytes, at version: UInt64, in view: ReadView
     ) throws(StorageError) -> ArraySlice<UInt8>? {
-        for memtable in CollectionOfOne(view.active) {
-            let (entry, deletedAt) = memtable.find(key, at: version)
+        var (entry, deletedAt) = view.active.find(key, at: version)
+        if let entry { return entry.version < deletedAt ? nil : entry.value }
+        if deletedAt > 0 { return nil }
+        for frozen in view.frozen {
+            (entry, deletedAt) = frozen.memtable.find(key, at: version)
             if let entry { return entry.version < deletedAt ? nil : entry.value }
             if deletedAt > 0 { return nil }
         }
-        for memtable in view.frozen {
-            let (entry, deletedAt) = memtable.find(key, at: version)
-            if let entry { return entry.version < deletedAt ? nil : entry.value }
-            if deletedAt > 0 { return nil }
+        for (number, level) in view.tables.levels.enumerated() where !level.isEmpty {
+            if number > 0 {
+                guard let table = TableSet.table(over: key, in: level) else { continue }
+                (entry, deletedAt) = try find(key, at: version, in: table)
+                if let entry { return entry.version < deletedAt ? nil : entry.value }
+                if deletedAt > 0 { return nil }
+            } else {
+                for table in level where table.range.contains(key) {
+                    (entry, deletedAt) = try find(key, at: version, in: table)
+                    if let entry { return entry.version < deletedAt ? nil : entry.value }
+                    if deletedAt > 0 { return nil }
+                }
+            }
         }
         return nil
+    }
+
+    @inline(__always)
+    private static func find(
+        _ key: BorrowedBytes, at version: UInt64, in table: Table
+    ) throws(StorageError) -> (FoundEntry?, deletedAt: UInt64) {
+        let reader = try table.reader()
+        let deletedAt =
+            table.description.rangeTombstones > 0 ? reader.tombstones.newest(over: key, at: version) : 0
+        return (try reader.find(key, at: version), deletedAt)
     }
 
     /// An iterator over the keys from `lower` up to, not including, `upper`, as `version` sees them.
@@ -44,23 +66,45 @@ extension Engine {
         lower: ArraySlice<UInt8>? = nil, upper: ArraySlice<UInt8>? = nil, at version: Version? = nil,
         options: IteratorOptions = IteratorOptions()
     ) throws(StorageError) -> EngineIterator {
-        let at = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
         let view = try readView(version)
+        let at = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
+        let lower = lower.map { Array($0) }
+        let upper = upper.map { Array($0) }
         var children = [view.active.makeIterator()]
         var tombstones = view.active.rangeTombstones.tombstones
-        for memtable in view.frozen {
-            children.append(memtable.makeIterator())
-            tombstones += memtable.rangeTombstones.tombstones
+        for frozen in view.frozen {
+            children.append(frozen.memtable.makeIterator())
+            tombstones += frozen.memtable.rangeTombstones.tombstones
+        }
+        for (number, level) in view.tables.levels.enumerated() where !level.isEmpty {
+            let tables = level.filter { $0.range.overlaps(lower: lower, upper: upper) }
+            for table in tables where table.description.rangeTombstones > 0 {
+                tombstones += try table.reader().tombstones.tombstones
+            }
+            if number == 0 {
+                for table in tables {
+                    children.append(try table.reader().makeIterator(fillsCache: options.fillsCache))
+                }
+            } else if !tables.isEmpty {
+                children.append(LevelIterator(tables, fillsCache: options.fillsCache))
+            }
         }
         return EngineIterator(
-            engine: self, view: view, children: children, tombstones: RangeTombstones(tombstones),
-            lower: lower.map(Array.init), upper: upper.map(Array.init), version: at)
+            engine: self, view: view, children: children, tombstones: RangeTombstones(tombstones), lower: lower,
+            upper: upper, version: at)
     }
 
     /// The sources of a read at `version`.
     func readView(_ version: Version?) throws(StorageError) -> ReadView {
         try checkOpen()
-        return view.withLock { $0 }
+        let view = view.withLock { $0 }
+        if let version, version.rawValue < view.tables.horizon,
+            retention.withLock({ $0.pins[version.rawValue] == nil })
+        {
+            throw StorageError(
+                .versionTooOld, "version \(version.rawValue) is below \(view.tables.horizon), and not retained")
+        }
+        return view
     }
 
     // MARK: - History
@@ -96,5 +140,11 @@ extension Engine {
         retention.withLock { $0.horizon = max($0.horizon, version.rawValue) }
     }
 
+    /// What a merge that begins now has to keep.
+    func retainedVersions() -> RetainedVersions {
+        retention.withLock { RetainedVersions(horizon: $0.horizon, pins: $0.pins.keys.sorted()) }
+    }
+
+    /// Versions below may be gone.
     public var historyHorizon: Version { Version(retention.withLock { $0.horizon }) }
 }

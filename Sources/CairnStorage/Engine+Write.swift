@@ -35,9 +35,14 @@ extension Engine {
             writer.version = version.rawValue
             lastVersionValue.store(version.rawValue, ordering: .releasing)
             markValue.store(mark, ordering: .releasing)
+            if writer.active.byteCount >= options.memtableBytesMax { freezeIfRoom(&writer) }
             return writer.log.sequence
         }
-        if durability == .synced { try synchronizeLog(through: sequence) }
+        retryBackgroundWork()
+        if durability == .synced {
+            try synchronizeLog(through: sequence)
+            try waitForRoom()
+        }
     }
 
     /// Runs `body` as the only writer.
@@ -62,7 +67,7 @@ extension Engine {
             try writer.log.append(batch.encodedSlice, version: version.rawValue, mark: mark)
         } catch {
             let failure = StorageError(error)
-            if error.operation == .synchronize || error.operation == .synchronizeDirectory { fail(failure) }
+            if failure.code == .failed { fail(failure) }
             throw failure
         }
     }
@@ -109,7 +114,7 @@ extension Engine {
                 } catch {
                     let failure = StorageError(error)
                     fail(failure)
-                    throw StorageError(.failed, failure.message, file: failure.file)
+                    throw failure
                 }
                 try locked { writer in writer.log.noteDurable(last, synced: files) }
                 advanceDurableMark(to: mark)

@@ -22,6 +22,10 @@ public final class Engine: Sendable {
     let writer: Mutex<WriterState>
     /// Held while a thread syncs the log, so that those who come meanwhile share the next sync.
     let walSync = Mutex<Void>(())
+    /// Held while an edit is made durable and shown to readers.
+    let manifest: Mutex<Manifest>
+    let work = Monitor(WorkState())
+    let janitor: FileJanitor
     let retention: Mutex<RetentionState>
     let listeners = Mutex<[@Sendable (UInt64) -> Void]>([])
     let failure = Mutex<StorageError?>(nil)
@@ -29,8 +33,12 @@ public final class Engine: Sendable {
     let lastVersionValue: Atomic<UInt64>
     let markValue: Atomic<UInt64>
     let durableMarkValue: Atomic<UInt64>
+    /// The last mark that is in tables.
+    let flushedMark: Atomic<UInt64>
     let closedFlag = Atomic<Bool>(false)
     let hasFailed = Atomic<Bool>(false)
+    /// Something in the background has failed and is to be tried again.
+    let needsRetry = Atomic<Bool>(false)
     let nextFileNumber: Atomic<UInt64>
     let lock: any FileLock
 
@@ -54,34 +62,41 @@ public final class Engine: Sendable {
     init(
         _ directory: String, _ fileSystem: any FileSystem, _ options: EngineOptions,
         _ background: any BackgroundExecutor,
-        lock: any FileLock, segments: [UInt64]
-    ) throws(StorageError) {
+        lock: any FileLock, state: ManifestState, nextFileNumber: UInt64
+    ) {
         self.directory = directory
         self.fileSystem = fileSystem
         self.options = options
         self.background = background
         self.lock = lock
-        cache = options.blockCache ?? BlockCache(capacityBytes: 8 << 20)
-        let active = TreeMemtable()
-        var mark: UInt64 = 0
-        var version: UInt64 = 0
-        let sequence = try WALRecovery(fileSystem: fileSystem, directory: directory).replay(segments, after: 0) {
-            record in
-            Self.insert(record.batch, record.version, into: active)
-            mark = record.mark
-            version = record.version
+        let cache = options.blockCache ?? BlockCache(capacityBytes: 8 << 20)
+        let janitor = FileJanitor(fileSystem: fileSystem, background: background)
+        self.cache = cache
+        self.janitor = janitor
+        let levels = state.levels.map { level in
+            level.map {
+                Table($0, directory: directory, fileSystem: fileSystem, cache: cache, janitor: janitor)
+            }
         }
-        lastVersionValue = Atomic(version)
-        markValue = Atomic(mark)
-        durableMarkValue = Atomic(0)
-        nextFileNumber = Atomic((segments.max() ?? 0) + 1)
-        view = Mutex(ReadView(active: active, frozen: []))
-        retention = Mutex(RetentionState(horizon: 0))
+        .enumerated().map { number, tables in
+            number == 0 ? tables : tables.sorted { isOrderedBefore($0.range.smallest, $1.range.smallest) }
+        }
+        let tables = TableSet(levels: levels, horizon: state.horizon)
+        tables.checkInvariants()
+        let active = TreeMemtable()
+        lastVersionValue = Atomic(state.version)
+        markValue = Atomic(state.mark)
+        durableMarkValue = Atomic(state.mark)
+        flushedMark = Atomic(state.mark)
+        self.nextFileNumber = Atomic(nextFileNumber)
+        view = Mutex(ReadView(active: active, frozen: [], tables: tables))
+        retention = Mutex(RetentionState(horizon: state.horizon))
+        manifest = Mutex(Manifest(fileSystem: fileSystem, directory: directory, state: state))
         writer = Mutex(
             WriterState(
                 active: active,
-                log: WriteAheadLog(fileSystem: fileSystem, directory: directory, sequence: sequence),
-                activeSegments: segments, mark: mark, version: version))
+                log: WriteAheadLog(fileSystem: fileSystem, directory: directory, sequence: state.flushedSequence),
+                mark: state.mark, version: state.version))
     }
 
     // MARK: - State of the world
@@ -134,10 +149,40 @@ public final class Engine: Sendable {
 final class ReadView: Sendable {
     let active: any Memtable
     /// Newest first.
-    let frozen: [any Memtable]
+    let frozen: [FrozenMemtable]
+    let tables: TableSet
 
-    init(active: any Memtable, frozen: [any Memtable]) {
+    init(active: any Memtable, frozen: [FrozenMemtable], tables: TableSet) {
         self.active = active
         self.frozen = frozen
+        self.tables = tables
     }
+}
+
+/// A memtable that waits for its flush, and how far it reaches.
+struct FrozenMemtable: Sendable {
+    let memtable: any Memtable
+    /// Of the last batch in it.
+    let mark: UInt64
+    let version: UInt64
+    let sequence: UInt64
+    /// The segments of the log that hold its batches and no later ones.
+    let segments: [UInt64]
+}
+
+/// What the background is doing.
+struct WorkState {
+    var isFlushScheduled = false
+    var isFlushing = false
+    var isCompactionScheduled = false
+    var isCompacting = false
+    var isClosing = false
+    var error: StorageError?
+    var appliesSinceError = 0
+
+    var flushes: UInt64 = 0
+    var flushedBytes: UInt64 = 0
+    var compactions: UInt64 = 0
+    var compactionReadBytes: UInt64 = 0
+    var compactionWrittenBytes: UInt64 = 0
 }

@@ -53,6 +53,9 @@ extension StorageError {
     init(_ error: FileError) {
         let code: Code
         switch error.code {
+        // After a failed sync nobody knows what is on the disk. A full device that refuses a name is only full.
+        case _ where error.operation == .synchronize: code = .failed
+        case .io where error.operation == .synchronizeDirectory: code = .failed
         case .outOfSpace: code = .outOfSpace
         case .locked: code = .locked
         case .unsupported: code = .unsupportedFormat

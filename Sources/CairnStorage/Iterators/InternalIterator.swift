@@ -10,6 +10,9 @@ class InternalIterator {
     /// The bytes of the value: a slice of a cached block, or a copy of what a memtable holds.
     func value() -> ArraySlice<UInt8> { preconditionFailure("an iterator without values") }
 
+    /// Calls `body` with the bytes of the value, borrowed.
+    func lendValue(_ body: (BorrowedBytes) -> Void) { value().withBorrowedBytes(body) }
+
     func seekToFirst() throws(StorageError) {}
     func seekToLast() throws(StorageError) {}
     /// Goes to the first entry at or after `key` at `version`.

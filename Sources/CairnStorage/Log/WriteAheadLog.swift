@@ -24,12 +24,19 @@ struct WriteAheadLog {
     private(set) var sequence: UInt64
     /// Every record up to here is on the disk or in synced tables.
     private(set) var durableSequence: UInt64
-    private var spares: [String] = []
+    /// Segments that are no longer needed, waiting to be used again.
+    private(set) var spares: [String] = []
     private(set) var writtenBytes: UInt64 = 0
 
     init(fileSystem: any FileSystem, directory: String, sequence: UInt64) {
         self.fileSystem = fileSystem
         self.directory = directory
+        self.sequence = sequence
+        durableSequence = sequence
+    }
+
+    /// Goes on after what recovery found.
+    mutating func restart(after sequence: UInt64) {
         self.sequence = sequence
         durableSequence = sequence
     }
@@ -41,7 +48,12 @@ struct WriteAheadLog {
         let header = RecordLogHeader(kind: Self.kind, number: number, fileID: fileSystem.makeFileID(), note: sequence)
         let path = FileName.wal(number).path(in: directory)
         if let spare = spares.popLast() {
-            segment = try Self.recycle(spare, as: path, header: header, fileSystem)
+            do throws(FileError) {
+                segment = try Self.recycle(spare, as: path, header: header, fileSystem)
+            } catch  where StorageError(error).code != .failed {
+                // It stays behind as an orphan; a new file does as well.
+                segment = try Self.create(path, header: header, fileSystem)
+            }
         } else {
             segment = try Self.create(path, header: header, fileSystem)
         }

@@ -20,7 +20,7 @@ struct Arena: ~Copyable {
     }
 
     deinit {
-        for unsafechunk in unsafe chunks { unsafe chunk.deallocate() }
+        unsafe chunks.forEach { unsafe $0.deallocate() }
     }
 
     /// Uninitialized memory, aligned to eight bytes.

@@ -1,0 +1,95 @@
+/// Walks the entries of one block, putting their keys together in a buffer that is reused from block to block.
+final class BlockIterator: InternalIterator {
+    private var block: ArraySlice<UInt8> = []
+    private var view: BlockView?
+    private var keyBuffer = KeyBuffer()
+    private var entryOffset = 0
+    private var nextOffset = 0
+    private var valueOffset = 0
+    private var valueCount = 0
+    /// For errors: the file and where the block stands in it.
+    private var path = ""
+    private var blockOffset: UInt64 = 0
+
+    /// Goes on in another block, standing on nothing.
+    func reset(_ block: ArraySlice<UInt8>, path: String, offset: UInt64) throws(StorageError) {
+        self.block = block
+        self.path = path
+        blockOffset = offset
+        isValid = false
+        // Safety: the slice is kept in `self.block` as long as the view is in use, and nothing changes it.
+        view = block.withBorrowedBytes { BlockView($0) }
+        if view == nil { throw malformed() }
+    }
+
+    private func malformed() -> StorageError {
+        isValid = false
+        return StorageError(.corruption, "a block that does not parse", file: path, offset: blockOffset)
+    }
+
+    override func value() -> ArraySlice<UInt8> {
+        let start = block.startIndex + valueOffset
+        return block[start..<start + valueCount]
+    }
+
+    override func lendValue(_ body: (BorrowedBytes) -> Void) {
+        body(view!.bytes.dropFirst(valueOffset).prefix(valueCount))
+        extendLifetime(block)
+    }
+
+    override func seekToFirst() throws(StorageError) { try read(at: 0) }
+
+    override func seekToLast() throws(StorageError) {
+        try read(at: view!.restart(view!.restartCount - 1))
+        while isValid, nextOffset < view!.entriesEnd { try read(at: nextOffset) }
+    }
+
+    override func seek(to target: BorrowedBytes, _ version: UInt64) throws(StorageError) {
+        guard let restart = view!.restart(before: target, version) else { throw malformed() }
+        try read(at: view!.restart(restart))
+        while isValid {
+            let order = key.compare(target)
+            if order > 0 || (order == 0 && self.version <= version) { return }
+            try read(at: nextOffset)
+        }
+    }
+
+    override func next() throws(StorageError) { try read(at: nextOffset) }
+
+    override func previous() throws(StorageError) {
+        let target = entryOffset
+        guard target > 0 else {
+            isValid = false
+            return
+        }
+        let view = view!
+        // The last restart before the current entry.
+        var low = 0
+        var high = view.restartCount - 1
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if view.restart(middle) < target { low = middle } else { high = middle - 1 }
+        }
+        try read(at: view.restart(low))
+        while isValid, nextOffset < target { try read(at: nextOffset) }
+    }
+
+    @inline(__always)
+    private func read(at offset: Int) throws(StorageError) {
+        let view = view!
+        guard offset < view.entriesEnd else {
+            isValid = false
+            return
+        }
+        guard let entry = view.entry(at: offset), entry.shared <= keyBuffer.count else { throw malformed() }
+        keyBuffer.replace(keeping: entry.shared, with: entry.suffix)
+        entryOffset = offset
+        nextOffset = entry.end
+        valueOffset = entry.valueOffset
+        valueCount = entry.valueCount
+        key = keyBuffer.view
+        version = entry.version
+        kind = entry.kind
+        isValid = true
+    }
+}

@@ -1,0 +1,233 @@
+import CairnFiles
+
+/// An open table: its index, filter and range tombstones in memory, its data blocks through the cache.
+final class TableReader: Sendable {
+    let path: String
+    private let file: any ReadableFile
+    private let fileID: UInt64
+    private let cache: BlockCache
+    private let cacheNumber: UInt64
+    private let index: ArraySlice<UInt8>?
+    private let indexOffset: UInt64
+    private let filter: BloomFilter?
+    let tombstones: RangeTombstones
+    private let pinnedBytes: Int
+    private let codec = BlockCodec(decodedBytesMax: TableBuilder.blockBytesMax)
+
+    /// Opens the table that the manifest describes.
+    ///
+    /// - Throws: ``StorageError`` with code `corruption` if it is not that table, `unsupportedFormat`, `io`.
+    init(
+        _ description: TableDescription, path: String, fileSystem: any FileSystem, cache: BlockCache
+    ) throws(StorageError) {
+        self.path = path
+        self.cache = cache
+        fileID = description.fileID
+        cacheNumber = cache.makeTableNumber()
+        let file = try mappingFileErrors { () throws(FileError) in try fileSystem.open(path) }
+        self.file = file
+        let codec = self.codec
+        func block(_ handle: BlockHandle) throws(StorageError) -> ArraySlice<UInt8> {
+            try mappingFileErrors { () throws(FileError) in
+                try codec.read(from: file, at: handle.offset, count: Int(handle.byteCount), fileID: description.fileID)
+            }
+        }
+        guard description.byteCount >= UInt64(TableFooter.byteCount) else {
+            throw StorageError(.corruption, "a table of \(description.byteCount) bytes", file: path, offset: 0)
+        }
+        let footerOffset = description.byteCount - UInt64(TableFooter.byteCount)
+        let bytes = try mappingFileErrors { () throws(FileError) in
+            try file.read(at: footerOffset, count: TableFooter.byteCount)
+        }
+        let footer = try TableFooter(decoding: bytes, at: footerOffset, fileID: fileID, path: path)
+        index = footer.index.byteCount > 0 ? try block(footer.index) : nil
+        indexOffset = footer.index.offset
+        filter =
+            footer.filter.byteCount > 0
+            ? try BloomFilter(decoding: try block(footer.filter), path: path, offset: footer.filter.offset) : nil
+        tombstones =
+            footer.ranges.byteCount > 0
+            ? try RangeTombstones(decoding: try block(footer.ranges), path: path, offset: footer.ranges.offset) : .empty
+        pinnedBytes = (index?.count ?? 0) + (filter?.byteCount ?? 0) + 256
+        cache.pin(pinnedBytes)
+    }
+
+    deinit {
+        cache.pin(-pinnedBytes)
+        try? file.close()
+    }
+
+    /// The newest entry of `key` that is not newer than `version`.
+    func find(_ key: BorrowedBytes, at version: UInt64) throws(StorageError) -> FoundEntry? {
+        guard let index else { return nil }
+        if let filter, !filter.mayContain(BloomFilter.hash(key)) { return nil }
+        let handle = try index.withBorrowedBytes { bytes throws(StorageError) -> BlockHandle? in
+            guard let view = BlockView(bytes) else { throw malformed(indexOffset) }
+            switch view.search(key, version) {
+            case .found(let entry, _):
+                guard let handle = Self.handle(bytes.dropFirst(entry.valueOffset).prefix(entry.valueCount)) else {
+                    throw malformed(indexOffset)
+                }
+                return handle
+            case .behind: return nil
+            case .malformed: throw malformed(indexOffset)
+            }
+        }
+        guard let handle else { return nil }
+        let block = try block(handle, fillsCache: true)
+        return try block.withBorrowedBytes { bytes throws(StorageError) in
+            guard let view = BlockView(bytes) else { throw malformed(handle.offset) }
+            switch view.search(key, version) {
+            case .found(let entry, let isKey):
+                guard isKey else { return nil }
+                let start = block.startIndex + entry.valueOffset
+                let value = entry.kind == .put ? block[start..<start + entry.valueCount] : nil
+                return FoundEntry(version: entry.version, value: value)
+            case .behind: return nil
+            case .malformed: throw malformed(handle.offset)
+            }
+        }
+    }
+
+    func makeIterator(fillsCache: Bool) -> TableIterator { TableIterator(self, fillsCache: fillsCache) }
+
+    /// The index, positioned nowhere; nil if the table has no entries.
+    fileprivate func makeIndexIterator() throws(StorageError) -> BlockIterator? {
+        guard let index else { return nil }
+        let iterator = BlockIterator()
+        try iterator.reset(index, path: path, offset: indexOffset)
+        return iterator
+    }
+
+    static func handle(_ bytes: BorrowedBytes) -> BlockHandle? {
+        var reader = ByteReader(bytes)
+        guard let offset = reader.varint(), let count = reader.varint(), count <= UInt64(UInt32.max) else { return nil }
+        return BlockHandle(offset: offset, byteCount: UInt32(count))
+    }
+
+    func malformed(_ offset: UInt64) -> StorageError {
+        StorageError(.corruption, "a block that does not parse", file: path, offset: offset)
+    }
+
+    /// A decoded data block, from the cache if it is there.
+    func block(_ handle: BlockHandle, fillsCache: Bool) throws(StorageError) -> ArraySlice<UInt8> {
+        let key = BlockCache.Key(table: cacheNumber, offset: handle.offset)
+        if let block = cache.block(key) { return block }
+        let block = try mappingFileErrors { () throws(FileError) in
+            try codec.read(from: file, at: handle.offset, count: Int(handle.byteCount), fileID: fileID)
+        }
+        if fillsCache { cache.insert(block, key) }
+        return block
+    }
+
+    /// Reads every block and says which entry, if any, is out of order: what a scrub does. O(table).
+    func verify() throws(StorageError) {
+        let iterator = makeIterator(fillsCache: false)
+        var previous: (key: [UInt8], version: UInt64)?
+        try iterator.seekToFirst()
+        while iterator.isValid {
+            if let previous {
+                let order = previous.key.withBorrowedBytes { $0.compare(iterator.key) }
+                guard order < 0 || (order == 0 && previous.version > iterator.version) else {
+                    throw StorageError(.corruption, "entries out of order", file: path)
+                }
+            }
+            previous = (iterator.key.copied(), iterator.version)
+            try iterator.next()
+        }
+    }
+}
+
+/// Walks a table: the index leads to a block, the block to an entry.
+final class TableIterator: InternalIterator {
+    private let reader: TableReader
+    private let fillsCache: Bool
+    private var index: BlockIterator?
+    private let data = BlockIterator()
+    private var hasBlock = false
+    private var blockOffset = UInt64.max
+
+    init(_ reader: TableReader, fillsCache: Bool) {
+        self.reader = reader
+        self.fillsCache = fillsCache
+    }
+
+    override func value() -> ArraySlice<UInt8> { data.value() }
+    override func lendValue(_ body: (BorrowedBytes) -> Void) { data.lendValue(body) }
+
+    override func seekToFirst() throws(StorageError) {
+        guard let index = try openIndex() else { return }
+        try index.seekToFirst()
+        guard try enterBlock() else { return }
+        try data.seekToFirst()
+        show()
+    }
+
+    override func seekToLast() throws(StorageError) {
+        guard let index = try openIndex() else { return }
+        try index.seekToLast()
+        guard try enterBlock() else { return }
+        try data.seekToLast()
+        show()
+    }
+
+    override func seek(to target: BorrowedBytes, _ version: UInt64) throws(StorageError) {
+        guard let index = try openIndex() else { return }
+        try index.seek(to: target, version)
+        guard try enterBlock() else { return }
+        try data.seek(to: target, version)
+        if !data.isValid { return try enterNextBlock() }
+        show()
+    }
+
+    override func next() throws(StorageError) {
+        try data.next()
+        if data.isValid { show() } else { try enterNextBlock() }
+    }
+
+    override func previous() throws(StorageError) {
+        try data.previous()
+        if !data.isValid {
+            try index!.previous()
+            guard try enterBlock() else { return }
+            try data.seekToLast()
+        }
+        show()
+    }
+
+    private func openIndex() throws(StorageError) -> BlockIterator? {
+        isValid = false
+        if index == nil { index = try reader.makeIndexIterator() }
+        return index
+    }
+
+    private func enterNextBlock() throws(StorageError) {
+        try index!.next()
+        guard try enterBlock() else { return }
+        try data.seekToFirst()
+        show()
+    }
+
+    /// Goes to the block that the index stands at; false if it stands at none.
+    private func enterBlock() throws(StorageError) -> Bool {
+        isValid = false
+        guard let index, index.isValid else { return false }
+        var handle: BlockHandle?
+        index.lendValue { handle = TableReader.handle($0) }
+        guard let handle else { throw reader.malformed(0) }
+        if handle.offset != blockOffset {
+            blockOffset = .max
+            try data.reset(try reader.block(handle, fillsCache: fillsCache), path: reader.path, offset: handle.offset)
+            blockOffset = handle.offset
+        }
+        return true
+    }
+
+    @inline(__always)
+    private func show() {
+        isValid = data.isValid
+        key = data.key
+        version = data.version
+        kind = data.kind
+    }
+}
