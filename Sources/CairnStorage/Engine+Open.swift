@@ -144,7 +144,7 @@ extension Engine {
         guard !closedFlag.exchange(true, ordering: .acquiringAndReleasing) else { return }
         work.change { $0.isClosing = true }
         work.wait { $0.isFlushing || $0.isCompacting ? nil : () }
-        let files = writer.withLock { $0.log.filesToSync }
+        let files = writer.withLock { $0.log.syncPoint.files }
         if !hasFailed.load(ordering: .acquiring) {
             do throws(FileError) {
                 for file in files { try file.synchronizeData() }

@@ -104,19 +104,19 @@ extension Engine {
         var thrown: StorageError?
         walSync.withLock { _ in
             do throws(StorageError) {
-                let (isDone, files, last, mark) = try locked { writer in
-                    (writer.log.durableSequence >= sequence, writer.log.filesToSync, writer.log.sequence, writer.mark)
+                let (isDone, point, mark) = try locked { writer in
+                    (writer.log.durableSequence >= sequence, writer.log.syncPoint, writer.mark)
                 }
                 if isDone { return }
                 try checkWritable()
                 do throws(FileError) {
-                    for file in files { try file.synchronizeData() }
+                    for file in point.files { try file.synchronizeData() }
                 } catch {
                     let failure = StorageError(error)
                     fail(failure)
                     throw failure
                 }
-                try locked { writer in writer.log.noteDurable(last, synced: files) }
+                try locked { writer in writer.log.noteSynced(point) }
                 advanceDurableMark(to: mark)
             } catch {
                 thrown = error

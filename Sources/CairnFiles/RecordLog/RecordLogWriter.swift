@@ -176,6 +176,13 @@ public struct RecordLogWriter: Sendable {
         syncedPosition = position
     }
 
+    /// Takes note that every record up to `position` is on the disk, because its owner has synced ``file`` by itself,
+    /// beside further writes.
+    public mutating func noteSynchronized(through position: UInt64) {
+        precondition(position <= self.position, "synced through \(position) of \(self.position)")
+        syncedPosition = max(syncedPosition, position)
+    }
+
     /// After a failed write: cuts the file behind the last record that was written whole, for good.
     ///
     /// Without this, parts of the failed write might be read back as records after a restart.

@@ -103,16 +103,32 @@ struct WriteAheadLog {
         segment = nil
     }
 
-    /// The files that have to be synced for all records so far to be on the disk.
-    var filesToSync: [any WritableFile] {
-        unsyncedSegments.map(\.file) + (segment.map { [$0.file] } ?? [])
+    /// What has to be synced for all records so far to be on the disk.
+    struct SyncPoint: Sendable {
+        var sequence: UInt64
+        var files: [any WritableFile]
+        /// How much of the running segment that covers.
+        var segmentNumber: UInt64?
+        var position: UInt64
     }
 
-    /// Records up to `sequence` are on the disk, because `files` were synced or because tables hold them.
-    mutating func noteDurable(_ sequence: UInt64, synced files: [any WritableFile] = []) {
-        durableSequence = max(durableSequence, sequence)
-        unsyncedSegments.removeAll { segment in files.contains { $0 === segment.file } }
+    var syncPoint: SyncPoint {
+        SyncPoint(
+            sequence: sequence, files: unsyncedSegments.map(\.file) + (segment.map { [$0.file] } ?? []),
+            segmentNumber: segment.map { _ in segmentNumber }, position: segment?.position ?? 0)
     }
+
+    /// The files of `point` have been synced.
+    mutating func noteSynced(_ point: SyncPoint) {
+        noteDurable(point.sequence)
+        unsyncedSegments.removeAll { segment in point.files.contains { $0 === segment.file } }
+        if segment != nil, point.segmentNumber == segmentNumber, !segment!.hasFailed {
+            segment!.noteSynchronized(through: point.position)
+        }
+    }
+
+    /// Records up to `sequence` are in synced tables.
+    mutating func noteDurable(_ sequence: UInt64) { durableSequence = max(durableSequence, sequence) }
 
     /// Drops segments below `number`, whose records are all in tables; keeps some of their files for later segments.
     ///

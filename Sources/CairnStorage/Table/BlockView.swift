@@ -102,7 +102,11 @@ struct BlockView {
             guard let entry = entry(at: offset) else { return .malformed }
             offset = entry.end
             if entry.shared > matched { continue }
-            if entry.shared < matched { return .found(entry, isKey: false) }
+            if entry.shared < matched {
+                // An entry that holds its whole key says nothing by what it shares.
+                guard entry.shared == 0 else { return .found(entry, isKey: false) }
+                matched = 0
+            }
             let rest = key.dropFirst(matched)
             let common = entry.suffix.commonPrefixLength(with: rest)
             if common == entry.suffix.count, common == rest.count {
