@@ -224,7 +224,11 @@ public final class GroupDatabase {
     ///
     /// - Throws: ``GroupFailure``, or ``Postponed`` when the applied state is about to become what the sender knows.
     func collectionForReading(_ request: GroupRequest) throws -> CollectionState {
-        if let state = catalog[request.collection], state.epoch == request.epoch { return state }
+        if let state = catalog[request.collection], state.epoch == request.epoch {
+            // Owned by nobody, or by others: while a collection moves, nobody answers for it.
+            guard !state.owned.isEmpty else { throw GroupFailure.staleEpoch(current: state.epoch) }
+            return state
+        }
         if let evaluator, let state = evaluator.catalog[request.collection], state.epoch == request.epoch {
             throw Postponed(until: evaluator.lastPosition)
         }

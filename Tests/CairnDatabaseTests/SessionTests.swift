@@ -84,7 +84,8 @@ import Testing
         let group = try TestGroup()
         try group.start()
         try group.run(group.request(.insert, [:], [["_id": 1]], session: .test(1, 5)))
-        #expect(try group.error(group.request(.insert, [:], [["_id": 2]], session: .test(1, 4))).code == .transactionTooOld)
+        #expect(
+            try group.error(group.request(.insert, [:], [["_id": 2]], session: .test(1, 4))).code == .transactionTooOld)
         try group.run(group.request(.insert, [:], [["_id": 2]], session: .test(2, 4)))
         try group.run(group.request(.insert, [:], [["_id": 3]], session: .test(1, 6)))
         #expect(try group.find([:]).count == 3)
@@ -95,7 +96,8 @@ import Testing
         try group.start()
         try group.insert(["_id": 2])
         let request = group.request(
-            .insert, ["ordered": false], [["_id": 1], ["_id": 2], ["_id": 3]], session: .test(1, 1), statements: [7, 8, 9])
+            .insert, ["ordered": false], [["_id": 1], ["_id": 2], ["_id": 3]], session: .test(1, 1),
+            statements: [7, 8, 9])
         #expect(try group.run(request).body["n"] == 2)
         try group.delete(["_id": 2])
         #expect(try group.run(request).body == ["n": 3])

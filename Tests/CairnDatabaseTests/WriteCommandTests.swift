@@ -101,7 +101,10 @@ import Testing
         try group.start([.on(1, ["k": 1])])
         for id in 0..<10 { try group.insert(["_id": Value(id), "k": Value(id % 2), "n": 0]) }
         #expect(try group.update(["k": 1], ["$inc": ["n": 1]]) == ["n": 1, "nModified": 1])
-        #expect(try group.update(["k": 0], ["$inc": ["n": 5], "$set": ["k": 7]], ["multi": true]) == ["n": 5, "nModified": 5])
+        #expect(
+            try group.update(["k": 0], ["$inc": ["n": 5], "$set": ["k": 7]], ["multi": true]) == [
+                "n": 5, "nModified": 5,
+            ])
         #expect(try group.find(["k": 7, "n": 5]).count == 5)
         #expect(try group.update(["k": 7], ["$set": ["k": 7]], ["multi": true]) == ["n": 5, "nModified": 0])
         #expect(try group.update(["k": 99], ["$set": ["k": 7]]) == ["n": 0, "nModified": 0])
