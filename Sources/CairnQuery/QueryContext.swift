@@ -16,6 +16,14 @@ public struct QueryContext: Sendable {
     /// Bytes that one blocking stage (`$group`, `$sort`, …) may hold.
     public var memoryBytesMax = 100 << 20
 
+    /// Names among ``variables`` that a stage of the pipeline has bound, so that other nodes do not know them.
+    private(set) var localVariables: Set<String> = []
+
+    mutating func bindLocally(_ values: [(name: String, value: Value)]) {
+        variables += values
+        localVariables.formUnion(values.map(\.name))
+    }
+
     public init(
         nowMilliseconds: Int64 = 0, clusterTime: Timestamp? = nil, variables: [(name: String, value: Value)] = [],
         randomSeed: UInt64 = 0
