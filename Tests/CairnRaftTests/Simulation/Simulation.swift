@@ -57,6 +57,7 @@ final class Simulation {
         case snapshotEnds(Int, life: Int, peer: Int)
         case client
         case fault
+        case isolate(Int)
         case restart(Int)
         case resume(Int)
     }
@@ -202,6 +203,7 @@ final class Simulation {
             turn(node)
         case .client: client()
         case .fault: fault()
+        case .isolate(let node): if faultsEnabled { isolate(node) }
         case .restart(let node): if nodes[node].core == nil { restart(node) }
         case .resume(let node): resume(node)
         }
@@ -416,6 +418,7 @@ final class Simulation {
                 queue.schedule(.restart(node), at: time + random.next() % 50_000_000)
             }
         case 2 where plan.partitions: partition(node)
+        case 3 where plan.partitions && random.oneIn(2): separateLeaderInTwoSteps()
         case 3: cut = []
         case 4 where plan.pauses: pause(node)
         case 5 where nodes[node].core != nil && !nodes[node].isPaused:
@@ -461,11 +464,27 @@ final class Simulation {
         }
     }
 
+    private func isolate(_ node: Int) {
+        trace?("\(time / 1000) n\(node + 1) is isolated")
+        for other in nodes.indices where other != node { cut.formUnion([node * 16 + other, other * 16 + node]) }
+    }
+
+    /// One follower loses the leader, and just when it looks for another the leader loses the rest: the moment at which
+    /// a lease must hold, or be over.
+    private func separateLeaderInTwoSteps() {
+        guard let leader = nodes.indices.first(where: { nodes[$0].core?.role == .leader }), nodes.count > 2 else {
+            return
+        }
+        let follower = (leader + 1 + Int(random.next() % UInt64(nodes.count - 1))) % nodes.count
+        trace?("\(time / 1000) n\(follower + 1) loses the leader n\(leader + 1)")
+        cut = [leader * 16 + follower, follower * 16 + leader]
+        queue.schedule(.isolate(leader), at: time + Self.electionTimeout + random.next() % Self.electionTimeout)
+    }
+
     private func partition(_ node: Int) {
         trace?("\(time / 1000) partition around n\(node + 1)")
         switch random.next() % 4 {
-        case 0:  // One node alone.
-            for other in nodes.indices where other != node { cut.formUnion([node * 16 + other, other * 16 + node]) }
+        case 0: isolate(node)
         case 1:  // One node that is not heard.
             for other in nodes.indices where other != node { cut.insert(node * 16 + other) }
         case 2:  // One node that hears nothing.
