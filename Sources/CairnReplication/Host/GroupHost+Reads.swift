@@ -11,7 +11,7 @@ extension GroupHost {
     ///   ``readIndex(_:completion:)`` then.
     public func leaseReadIndex(_ group: GroupID, now: UInt64) -> LogIndex? {
         guard failure == nil, let replica = index[group], replica.failure == nil else { return nil }
-        return replica.core.leaseReadIndex(now: now)
+        return replica.leaseReadIndex(now: now)
     }
 
     /// Confirms with a majority that this replica leads, and completes once what was committed when the call was made is

@@ -42,6 +42,15 @@ final class Replica {
     @inline(__always)
     private static func hasReady(_ core: inout RaftCore) -> Bool { core.hasReady }
 
+    /// Asked in place for the same reason.
+    @inline(__always)
+    func leaseReadIndex(now: UInt64) -> LogIndex? { Self.leaseReadIndex(&core, now) }
+
+    @inline(__always)
+    private static func leaseReadIndex(_ core: inout RaftCore, _ now: UInt64) -> LogIndex? {
+        core.leaseReadIndex(now: now)
+    }
+
     init(
         group: GroupID, stateMachine: any ReplicatedStateMachine, log: GroupLog, preferredLeader: NodeID?,
         core: RaftCore, hasPeers: Bool
