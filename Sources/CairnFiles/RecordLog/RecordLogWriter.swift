@@ -102,7 +102,7 @@ public struct RecordLogWriter: Sendable {
         open = buffer.count
         let needed = buffer.count + RecordFrame.totalBytes(bodyBytes: capacity)
         if needed > buffer.capacity { buffer.reserveCapacity(max(needed, buffer.capacity * 2)) }
-        for _ in 0..<3 { buffer.append(littleEndian: UInt64(0)) }
+        buffer.append(contentsOf: repeatElement(0, count: RecordFrame.byteCount))
     }
 
     private mutating func endRecord(tag: UInt64) -> UInt64 {

@@ -40,6 +40,55 @@ import Testing
         for loop in 1...3 as ClosedRange<UInt32> { #expect(again.open(GroupID(loop)).lastIndex == LogIndex(100)) }
     }
 
+    @Test func onARealDiskSegmentsAreFilledRecycledAndReadBack() throws {
+        let disk = PosixFileSystem()
+        let directory = "/tmp/cairn-log-\(disk.makeFileID())"
+        defer { try? disk.removeTree(directory) }
+        var options = SharedLogOptions()
+        options.segmentBytes = 256 << 10
+        options.cacheBytesPerGroup = 16 << 10
+        let log = try SharedLog.open(directory: directory, fileSystem: disk, options: options)
+        let writer = LogWriter(log)
+        let group = log.open(GroupID(1))
+        let idle = log.open(GroupID(2))
+        var random = SeededGenerator(seed: 34)
+        var expected: [Entry] = []
+        for number in 1...400 as ClosedRange<UInt64> {
+            var batch = LogBatch(id: number)
+            let entries = (0..<4).map { offset in
+                Entry(
+                    term: Term(1), index: group.lastIndex + 1 + offset, kind: .normal, payload: random.bytes(1000)[...])
+            }
+            expected += entries
+            group.append(entries, to: &batch)
+            if number == 1 { idle.append([], hardState: HardState(term: Term(3)), to: &batch) }
+            if number % 50 == 0 { group.purge(through: LogIndex(number * 4 - 100), in: &batch) }
+            writer.submit(batch) { result in
+                if case .failure(let error) = result { Issue.record("\(error)") }
+            }
+            // Waits as a loop would be called back, so that the cache may shrink.
+            let position = LogPosition(term: Term(1), index: group.lastIndex)
+            if number % 20 == 0 {
+                let reached = Mutex(false)
+                writer.submit(LogBatch(id: number)) { _ in reached.withLock { $0 = true } }
+                while !reached.withLock({ $0 }) {}
+                group.persisted(through: position)
+            }
+        }
+        let left = try group.entries(from: group.firstIndex, through: group.lastIndex, maxBytes: .max)
+        #expect(left == Array(expected.suffix(100)))
+        #expect(try disk.list(directory).count <= 8)
+        writer.stop()
+        let again = try SharedLog.open(directory: directory, fileSystem: disk, options: options)
+        let found = again.open(GroupID(1))
+        #expect(found.damage == nil)
+        #expect(
+            try found.entries(from: group.firstIndex, through: found.lastIndex, maxBytes: .max)
+                == Array(expected.suffix(100)))
+        #expect(again.open(GroupID(2)).hardState.term == Term(3))
+        try again.close()
+    }
+
     @Test func A41_aFullDiskStallsTheWriterUntilThereIsRoom() throws {
         let disk = SimulatedFileSystem(seed: 32)
         var options = LogWorkload.options()
