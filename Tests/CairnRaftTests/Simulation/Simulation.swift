@@ -268,6 +268,7 @@ final class Simulation {
             checker.fail("\(core.id) applied \(nodes[node].applied), is given \(entries[0].index)")
         }
         note(UInt64(node), last.index.rawValue, last.term.rawValue, 4)
+        let acknowledged = checker.acknowledged
         let isFirst = checker.observe(applied: entries, on: core)
         let status = core.status
         if isFirst, status.role == .leader, status.configurationIndex <= last.index {
@@ -283,6 +284,10 @@ final class Simulation {
                 }
                 nodes[node].proposals.removeFirst()
             }
+        }
+        if checker.acknowledged > acknowledged {
+            // The dangerous moment: whoever else would answer a read now must know of this.
+            for other in nodes.indices where !nodes[other].isPaused { readUnderLease(on: other) }
         }
         if random.oneIn(4) { disks[node].flushStateMachine(applied: nodes[node].applied) }
         if plan.purges, random.oneIn(4) { purge(node) }
@@ -363,10 +368,7 @@ final class Simulation {
                 do { try nodes[node].core!.requestRead(context: nextContext) } catch { checker.fail("\(error)") }
             default: break
             }
-            if let index = nodes[node].core!.leaseReadIndex(now: now(node)) {
-                leaseReads += 1
-                checker.observe(read: index, askedAfter: checker.acknowledged, by: nodes[node].core!, "lease")
-            }
+            readUnderLease(on: node)
             if plan.transfers, faultsEnabled, random.oneIn(20) {
                 let target = random.oneIn(3) ? nil : NodeID(1 + random.next() % UInt64(nodes.count))
                 _ = try? nodes[node].core!.transferLeadership(to: target)
@@ -374,6 +376,13 @@ final class Simulation {
             if plan.membership, faultsEnabled, random.oneIn(10) { changeMembership(on: node) }
             turn(node)
         }
+    }
+
+    /// Reads at this moment, if the node would answer.
+    private func readUnderLease(on node: Int) {
+        guard let core = nodes[node].core, let index = core.leaseReadIndex(now: now(node)) else { return }
+        leaseReads += 1
+        checker.observe(read: index, askedAfter: checker.acknowledged, by: core, "lease")
     }
 
     private func propose(on node: Int) {
@@ -511,6 +520,8 @@ final class Simulation {
         guard nodes[node].isPaused else { return }
         trace?("\(time / 1000) n\(node + 1) wakes")
         nodes[node].isPaused = false
+        // The first thing it may do is to answer a read that was waiting in its socket.
+        readUnderLease(on: node)
         let waiting = nodes[node].waiting
         nodes[node].waiting = []
         for event in waiting { handle(event) }
