@@ -137,7 +137,7 @@ struct ClusterTests {
         try cluster.expectLevel()
     }
 
-    @Test("A38: a leader whose disk hangs and whose followers do not obey loses its office for want of a majority")
+    @Test("A38: a leader whose disk hangs and whose followers do not obey gives its office up")
     func A38_hungDiskUnheard() throws {
         let cluster = try SimulatedCluster(seed: 39, groups: 1)
         #expect(try cluster.run { cluster.hasAllLeaders })

@@ -54,7 +54,7 @@ public final class GroupHost {
     private var inFlight: Deque<BatchInFlight> = []
     /// The log has not answered for longer than it may.
     var isLogStalled = false
-    private var logDeafFrom: UInt64 = 0
+    private var logPatienceEnds: UInt64 = 0
     var isShuttingDown = false
 
     var nextPurge: UInt64 = 0
@@ -158,7 +158,6 @@ public final class GroupHost {
         }
         let decoded = try RaftMessageCodec.decode(message.bytes, from: message.sender, to: node)
         if isLogStalled || isShuttingDown, case .timeoutNow = decoded.kind { return }
-        if isDeaf(replica, to: decoded) { return }
         replica.core.step(decoded, now: now)
         markDirty(replica)
     }
@@ -256,8 +255,8 @@ public final class GroupHost {
 
     /// A disk that does not answer costs the node its leaderships, so that clients go on elsewhere.
     ///
-    /// Followers are asked to take over first, which takes a round trip. Where that did not help within an election timeout the
-    /// leader turns deaf to its followers, and loses its office for want of a majority.
+    /// A follower is asked to take over first, which takes a round trip; where nobody can, or nobody has within an election
+    /// timeout, the leader gives up its office without an heir.
     private func watchLog() {
         guard let oldest = inFlight.first, now > oldest.submittedAt,
             now - oldest.submittedAt > options.logStallNanoseconds
@@ -265,16 +264,13 @@ public final class GroupHost {
         if !isLogStalled {
             isLogStalled = true
             statistics.logStalls += 1
-            logDeafFrom = now + options.raft.electionTimeout.nanoseconds
+            logPatienceEnds = now + options.raft.electionTimeout.nanoseconds
         }
         for replica in replicas where replica.failure == nil && replica.role.isLeader && replica.hasPeers {
-            guard replica.core.status.transferTarget == nil else { continue }
-            if (try? replica.core.transferLeadership(to: nil)) != nil { markDirty(replica) }
+            let mayWait = now < logPatienceEnds
+            if !mayWait || (try? replica.core.transferLeadership(to: nil)) == nil { replica.core.stepDown(now: now) }
+            markDirty(replica)
         }
-    }
-
-    private func isDeaf(_ replica: Replica, to message: Message) -> Bool {
-        isLogStalled && now >= logDeafFrom && replica.role.isLeader && message.term <= replica.core.term
     }
 
     /// Whether everything handed to the log has come back.
