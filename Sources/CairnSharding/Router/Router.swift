@@ -100,6 +100,8 @@ extension Router {
         case "killCursors": return try await killCursors(command)
         case "count": return try await count(command)
         case "distinct": return try await distinct(command)
+        case "aggregate": return try await aggregate(command)
+        case "explain": return try await explain(command)
         case "create": return try await create(command)
         case "drop": return try await drop(command)
         case "dropDatabase": return try await dropDatabase(command)

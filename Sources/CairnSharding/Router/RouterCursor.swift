@@ -27,6 +27,13 @@ final class RouterCursor {
     private let order: SortSpecification?
     /// Set when the groups sent whole documents because merging needed fields that the client did not ask for.
     private let projection: Projection?
+    /// The merging part of a pipeline, fed by the streams.
+    private let executor: PipelineExecutor?
+    /// The stages that need other collections of this database ask for them in its name.
+    private let database: String
+    /// A document that did not fit into the last batch.
+    private var heldBack: Document?
+    private var executorIsFinished = false
     private var skip: Int64
     /// Documents that may still be given out; nil without a limit.
     private var remaining: Int64?
@@ -37,7 +44,8 @@ final class RouterCursor {
 
     init(
         id: Int64, namespace: String, router: Router, streams: [CursorStream], order: SortSpecification? = nil,
-        projection: Projection? = nil, skip: Int64 = 0, limit: Int64? = nil
+        projection: Projection? = nil, skip: Int64 = 0, limit: Int64? = nil, executor: PipelineExecutor? = nil,
+        database: String = ""
     ) throws(QueryError) {
         self.id = id
         self.namespace = namespace
@@ -45,6 +53,8 @@ final class RouterCursor {
         self.streams = streams
         self.order = order
         self.projection = projection
+        self.executor = executor
+        self.database = database
         self.skip = skip
         remaining = limit
         usedAt = router.clock.nanoseconds
@@ -57,7 +67,9 @@ final class RouterCursor {
 
     /// Whether nothing more will come, as far as is known without asking.
     var isFinished: Bool {
-        remaining == 0 || streams.allSatisfy { $0.isExhausted && $0.buffer.isEmpty }
+        if heldBack != nil { return false }
+        if executor != nil { return executorIsFinished }
+        return remaining == 0 || streams.allSatisfy { $0.isExhausted && $0.buffer.isEmpty }
     }
 
     /// The cursors that are still open at groups.
@@ -71,29 +83,59 @@ final class RouterCursor {
     func nextBatch(_ batchSize: Int?, deadline: UInt64) async throws(QueryError) -> [Document] {
         var batch: [Document] = []
         var bytes = 0
-        while batch.count < batchSize ?? .max, remaining != 0 {
-            // An unordered merge gives out what is there before it asks for more.
-            guard let stream = try await nextStream(wanted: batchSize.map { $0 - batch.count }, deadline: deadline)
-            else {
+        while batch.count < batchSize ?? .max {
+            let wanted = batchSize.map { $0 - batch.count }
+            guard let document = try await nextDocument(wanted: wanted, deadline: deadline) else { break }
+            // One document always fits, whatever its size.
+            guard batch.isEmpty || bytes + document.byteCount <= router.options.replyBytesMax else {
+                heldBack = document
                 break
             }
-            var document = streams[stream].buffer.first!
-            if skip == 0 {
-                if let projection { document = try projection.apply(document) }
-                // One document always fits, whatever its size.
-                guard batch.isEmpty || bytes + document.byteCount <= router.options.replyBytesMax else { break }
+            bytes += document.byteCount + 16
+            batch.append(document)
+        }
+        return batch
+    }
+
+    private func nextDocument(wanted: Int?, deadline: UInt64) async throws(QueryError) -> Document? {
+        if let document = heldBack {
+            heldBack = nil
+            return document
+        }
+        guard let executor else { return try await nextMerged(wanted: wanted, deadline: deadline) }
+        while !executorIsFinished {
+            switch try executor.poll() {
+            case .document(let document): return document
+            case .finished: executorIsFinished = true
+            case .needsInput:
+                if let document = try await nextMerged(wanted: nil, deadline: deadline) {
+                    executor.feed(document)
+                } else {
+                    executor.finishInput()
+                }
+            case .needsForeign(let request):
+                request.fulfil(
+                    try await router.documents(
+                        of: request.collection, in: database, pipeline: request.pipeline, deadline: deadline))
             }
-            streams[stream].buffer.removeFirst()
+        }
+        return nil
+    }
+
+    /// The next document of the streams.
+    private func nextMerged(wanted: Int?, deadline: UInt64) async throws(QueryError) -> Document? {
+        while remaining != 0 {
+            guard let stream = try await nextStream(wanted: wanted, deadline: deadline) else { return nil }
+            let document = streams[stream].buffer.removeFirst()
             if order != nil { streams[stream].keys.removeFirst() }
             if skip > 0 {
                 skip -= 1
                 continue
             }
-            bytes += document.byteCount + 16
-            batch.append(document)
             if let left = remaining { remaining = left - 1 }
+            return try projection?.apply(document) ?? document
         }
-        return batch
+        return nil
     }
 
     /// The stream whose first document comes next; nil when all are at their end.

@@ -1,0 +1,165 @@
+import CairnBSON
+import CairnDatabase
+import CairnQuery
+import CairnReplication
+
+/// `aggregate`.
+///
+/// What can be done group by group is (``Pipeline/split()``): filters, projections, unwinding, partial groups, sorting. The
+/// router merges and runs the rest, for which stages like `$lookup` read other collections through this router again.
+/// When one group has all the documents and no other collection is asked, the group runs the whole pipeline.
+extension Router {
+    func aggregate(_ command: ClientCommand) async throws(QueryError) -> Document {
+        if command.body.flag("explain") == true {
+            return try await explain(
+                ClientCommand(
+                    name: "explain", database: command.database,
+                    body: ["explain": .document(command.body.removing("explain")), "verbosity": "queryPlanner"],
+                    deadline: command.deadline))
+        }
+        let deadline = command.deadline!
+        guard let stages = try command.body.list("pipeline")?.documents(of: "pipeline") else {
+            throw QueryError(
+                .missingRequiredField, "BSON field 'aggregate.pipeline' is missing but a required field")
+        }
+        guard let cursorOptions = try command.body.nested("cursor") else {
+            throw QueryError(
+                .failedToParse,
+                "The 'cursor' option is required, except for aggregate with the explain argument")
+        }
+        let arguments = AggregateArguments(
+            stages: stages, variables: try command.body.nested("let"), hint: command.body["hint"],
+            batchSize: try cursorOptions.count("batchSize"))
+        let cursor: RouterCursor
+        if case .string(let name)? = command.body[command.name] {
+            let namespace = try Namespace(database: command.database, collection: name.string)
+            cursor = try await open(arguments, over: namespace, deadline: deadline)
+        } else {
+            let pipeline = try parse(arguments.stages, arguments.variables)
+            guard pipeline.startsWithDocuments else {
+                throw QueryError(
+                    .invalidNamespace, "{aggregate: 1} is not valid for a pipeline that needs a collection.")
+            }
+            cursor = try RouterCursor(
+                id: cursors.newID(random: random), namespace: "\(command.database).$cmd.aggregate", router: self,
+                streams: [], executor: pipeline.makeExecutor(), database: command.database)
+        }
+        return try await firstReply(
+            cursor, batchSize: firstBatchSize(arguments.batchSize), isSingleBatch: false, deadline: deadline)
+    }
+
+    private func parse(
+        _ stages: [Document], _ variables: Document?, isMerge: Bool = false
+    ) throws(QueryError) -> Pipeline {
+        var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
+        context.memoryBytesMax = options.mergeBytesMax
+        for variable in variables ?? Document() {
+            let value = try Expression(parsing: variable.value, context: context).evaluate(Document())
+            context.variables.append((variable.name.string, value ?? .null))
+        }
+        return try Pipeline(parsing: stages, context: context, allowsInternal: isMerge)
+    }
+
+    /// Opens the pipeline on its groups.
+    private func open(
+        _ arguments: AggregateArguments, over namespace: Namespace, deadline: UInt64
+    ) async throws(QueryError) -> RouterCursor {
+        let pipeline = try parse(arguments.stages, arguments.variables)
+        if pipeline.startsWithDocuments {
+            return try RouterCursor(
+                id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: [],
+                executor: pipeline.makeExecutor(), database: namespace.database)
+        }
+        let filter = try pipeline.leading().filter.source
+        let split = pipeline.split()
+        var retries = StaleRetries()
+        var isFresh = false
+        while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
+            let groups = try Targeting.groups(for: filter, in: descriptor)
+            let isWhole = groups.count == 1 && !pipeline.needsForeignDocuments
+            do throws(CommandFailure) {
+                let streams = try await openStreams(
+                    .aggregate, body: arguments.groupBody(isWhole ? arguments.stages : split.shard, isWhole: isWhole),
+                    on: groups, of: descriptor, deadline: deadline)
+                return try merge(streams, split, arguments, isWhole: isWhole, namespace)
+            } catch {
+                guard case .stale = error else { throw error.queryError }
+                try await retries.next(self, deadline: deadline)
+                isFresh = true
+            }
+        }
+        // No collection, no documents; what the pipeline makes of none is for the pipeline to say.
+        return try RouterCursor(
+            id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: [],
+            executor: pipeline.makeExecutor(), database: namespace.database)
+    }
+
+    private func merge(
+        _ streams: [CursorStream], _ split: Pipeline.Split, _ arguments: AggregateArguments, isWhole: Bool,
+        _ namespace: Namespace
+    ) throws(CommandFailure) -> RouterCursor {
+        let id = cursors.newID(random: random)
+        do throws(QueryError) {
+            if isWhole {
+                return try RouterCursor(id: id, namespace: namespace.description, router: self, streams: streams)
+            }
+            let rest = split.sorted?.merge ?? split.merge
+            let executor = rest.isEmpty ? nil : try parse(rest, arguments.variables, isMerge: true).makeExecutor()
+            return try RouterCursor(
+                id: id, namespace: namespace.description, router: self, streams: streams, order: split.sorted?.by,
+                executor: executor, database: namespace.database)
+        } catch {
+            throw .error(error)
+        }
+    }
+
+    /// Everything that a pipeline gives over a collection, for a stage of another that needs it.
+    func documents(
+        of collection: String, in database: String, pipeline: [Document], deadline: UInt64
+    ) async throws(QueryError) -> [Document] {
+        let namespace = try Namespace(database: database, collection: collection)
+        let arguments = AggregateArguments(stages: pipeline, batchSize: 1000)
+        let cursor = try await open(arguments, over: namespace, deadline: deadline)
+        var documents: [Document] = []
+        var bytes = 0
+        do throws(QueryError) {
+            while !cursor.isFinished {
+                let batch = try await cursor.nextBatch(1000, deadline: deadline)
+                bytes += batch.reduce(0) { $0 + $1.byteCount }
+                guard bytes <= options.mergeBytesMax else {
+                    throw QueryError(
+                        .queryExceededMemoryLimitNoDiskUseAllowed,
+                        "Total size of documents in \(collection) that a stage needs exceeds \(options.mergeBytesMax) bytes"
+                    )
+                }
+                documents += batch
+                if batch.isEmpty { break }
+            }
+        } catch {
+            closeAtGroups(cursor)
+            throw error
+        }
+        closeAtGroups(cursor)
+        return documents
+    }
+}
+
+/// The arguments of `aggregate`.
+private struct AggregateArguments {
+    var stages: [Document]
+    var variables: Document?
+    var hint: Value?
+    var batchSize: Int64?
+
+    /// What a group is asked.
+    func groupBody(_ stages: [Document], isWhole: Bool) -> Document {
+        var builder = DocumentBuilder()
+        builder.append("pipeline", .array(BSONArray(stages.map { .document($0) })))
+        // Documents on their way into a merge are not what the client counts.
+        let size = isWhole ? batchSize ?? 101 : 1000
+        builder.append("batchSize", .int32(Int32(clamping: min(size, 10_000))))
+        if let hint { builder.append("hint", hint) }
+        if let variables { builder.append("let", .document(variables)) }
+        return builder.finish()
+    }
+}
