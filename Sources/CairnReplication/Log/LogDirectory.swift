@@ -103,17 +103,22 @@ struct LogDirectory {
     }
 
     private mutating func release(_ group: GroupID, _ places: some Sequence<EntryPlace>) {
+        tally(group, places, sign: -1)
+    }
+
+    /// Charges the bytes of `places` to their segments, or takes them off, a run of neighbours at a time.
+    private mutating func tally(_ group: GroupID, _ places: some Sequence<EntryPlace>, sign: Int) {
         var segment: UInt32 = 0
         var bytes = 0
         for place in places {
             if place.segment != segment {
-                charge(group, segment, -bytes)
+                charge(group, segment, sign * bytes)
                 segment = place.segment
                 bytes = 0
             }
             if place.segment != 0 { bytes += place.recordBytes }
         }
-        charge(group, segment, -bytes)
+        charge(group, segment, sign * bytes)
     }
 
     /// Forgets everything about the entries of `group`.
@@ -157,32 +162,27 @@ struct LogDirectory {
         for _ in 0..<max(0, offset - count) { groups[group]!.places.append(.missing) }
         groups[group]!.places.append(contentsOf: new)
         groups[group]!.damagedSinceLast = 0
-        for place in new { charge(group, place.segment, place.recordBytes) }
+        tally(group, new, sign: 1)
     }
 
     /// An entry was copied forward to `place`.
     mutating func noteRelocated(_ group: GroupID, _ incarnation: UInt32, _ index: LogIndex, _ place: EntryPlace) {
-        guard admit(group, incarnation), var records = groups[group] else { return }
-        if records.places.isEmpty, index > records.base.index.next, !records.baseIsKnown {
-            records.base = LogPosition(term: .zero, index: index.previous)
-            records.baseIsProvisional = true
-            groups[group] = records
-        } else if records.baseIsProvisional, index <= records.base.index {
-            for _ in 0..<(records.base.index - index.previous) { records.places.prepend(.missing) }
-            records.base = LogPosition(term: .zero, index: index.previous)
-            records.baseIsProvisional = index.previous > .zero
-            groups[group] = records
+        guard admit(group, incarnation) else { return }
+        // In place throughout: a copy of the records would make each of many such calls copy all places.
+        let base = groups[group]!.base.index
+        if groups[group]!.places.isEmpty, index > base.next, !groups[group]!.baseIsKnown {
+            groups[group]!.base = LogPosition(term: .zero, index: index.previous)
+            groups[group]!.baseIsProvisional = true
+        } else if groups[group]!.baseIsProvisional, index <= base {
+            for _ in 0..<(base - index.previous) { groups[group]!.places.prepend(.missing) }
+            groups[group]!.base = LogPosition(term: .zero, index: index.previous)
+            groups[group]!.baseIsProvisional = index.previous > .zero
         }
-        guard index > records.base.index else { return }
-        let offset = index - records.base.index - 1
-        if offset >= records.places.count {
-            // Where it lay before is gone already. It was part of the log when it was copied, so it is.
-            for _ in 0...(offset - records.places.count) { groups[group]!.places.append(.missing) }
-            groups[group]!.places[offset] = place
-            charge(group, place.segment, place.recordBytes)
-            return
-        }
-        let old = records.places[offset]
+        let offset = index - groups[group]!.base.index - 1
+        guard offset >= 0 else { return }
+        // Where it lay before may be gone already. It was part of the log when it was copied, so it is.
+        while groups[group]!.places.count <= offset { groups[group]!.places.append(.missing) }
+        let old = groups[group]!.places[offset]
         guard old.segment == 0 || old.term == place.term else { return }
         groups[group]!.places[offset] = place
         release(group, CollectionOfOne(old))
