@@ -14,10 +14,17 @@ extension GroupDatabase {
         let name = first.name.string
         let given = first.value.asDocument ?? command
         let pinned = ReadView(engine: engine, version: view.version ?? engine.lastVersion, tip: nil)
-        let arguments = try explained(name, given)
-        let stream = try QueryStream(
-            view: pinned, collection: collection, arguments: arguments, context: queryContext(context),
-            options: options)
+        let arguments: FindArguments
+        let stream: QueryStream
+        if name == "aggregate" {
+            stream = try aggregateSource(given, collection, pinned, context).source
+            arguments = FindArguments(filter: stream.filter.source)
+        } else {
+            arguments = try explained(name, given)
+            stream = try QueryStream(
+                view: pinned, collection: collection, arguments: arguments, context: queryContext(context),
+                options: options)
+        }
 
         var body = DocumentBuilder()
         body.append("explainVersion", "1")
@@ -58,7 +65,6 @@ extension GroupDatabase {
                 throw QueryError(.failedToParse, "explain of \(name) needs a statement")
             }
             return try FindArguments(statement.removing("limit"))
-        case "aggregate": return try aggregateSource(command).arguments
         default: throw QueryError(.commandNotFound, "Explain failed due to unknown command: \(name)")
         }
     }

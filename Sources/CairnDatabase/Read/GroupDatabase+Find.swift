@@ -56,7 +56,8 @@ extension GroupDatabase {
     func queryContext(_ context: EvaluationContext, variables: Document? = nil) -> QueryContext {
         QueryContext(
             nowMilliseconds: Int64(clamping: context.nowMilliseconds),
-            variables: variables.map { $0.map { ($0.name.string, $0.value) } } ?? [])
+            variables: variables.map { $0.map { ($0.name.string, $0.value) } } ?? [],
+            randomSeed: context.nowMilliseconds &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(group))
     }
 
     // MARK: - find

@@ -84,7 +84,7 @@ extension Value {
 final class QueryStream: DocumentStream {
     let source: RecordSource
     let plan: Plan
-    private let filter: Filter
+    let filter: Filter
     private let sort: SortSpecification?
     private let projection: Projection?
     private var skip: Int
@@ -115,6 +115,18 @@ final class QueryStream: DocumentStream {
         remaining = arguments.limit == 0 ? nil : arguments.limit
         sortBytesMax = options.sortBytesMax
         plan = try Planner(collection: collection, readVersion: view.version).plan(filter, sort: sort, hint: hint)
+        source = RecordSource(view: view, collection: collection, access: plan.access)
+    }
+
+    /// All documents that match, as a plan that was made elsewhere brings them.
+    init(view: ReadView, collection: CollectionState, filter: Filter, plan: Plan, options: GroupDatabaseOptions) {
+        self.filter = filter
+        self.plan = plan
+        sort = nil
+        projection = nil
+        skip = 0
+        remaining = nil
+        sortBytesMax = options.sortBytesMax
         source = RecordSource(view: view, collection: collection, access: plan.access)
     }
 
