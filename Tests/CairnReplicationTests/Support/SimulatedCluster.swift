@@ -30,6 +30,8 @@ final class SimulatedCluster {
     var syncMilliseconds: UInt64 = 2
     var persistsEvery: UInt64 = 20
     var preferredLeaders = false
+    /// Tablets are engines instead of the simplest thing that can be one.
+    let usesEngine: Bool
     /// Entries' payloads are this much longer than they need be.
     var padding = 0
     /// Sees, changes and may swallow frames on their way.
@@ -54,10 +56,11 @@ final class SimulatedCluster {
     }
 
     init(
-        seed: UInt64, nodes count: Int = 3, groups groupCount: Int = 3,
+        seed: UInt64, nodes count: Int = 3, groups groupCount: Int = 3, usesEngine: Bool = false,
         configure: (inout GroupHostOptions) -> Void = { _ in }
     ) throws {
         self.seed = seed
+        self.usesEngine = usesEngine
         random = SeededGenerator(seed: seed)
         groups = (0..<groupCount).map { GroupID(UInt32($0)) }
         options.cluster = 42
@@ -211,7 +214,7 @@ final class SimulatedCluster {
             let tablets = nodes.map { $0.tablets[group]! }
             for (node, tablet) in zip(nodes, tablets) {
                 if tablet.digest != tablets[0].digest { return "seed \(seed): \(group) differs on \(node.id)" }
-                for (key, value) in ledger[group] ?? [:] where tablet.state[key] != value {
+                for (key, value) in ledger[group] ?? [:] where try tablet.value(of: key) != value {
                     return "seed \(seed): \(group) on \(node.id) lost acknowledged key \(key)"
                 }
             }
@@ -251,7 +254,7 @@ final class SimulatedNode: PeerTransport, LogSink {
     var clockOffset: UInt64 = 0
     private(set) var host: GroupHost?
     private(set) var log: SharedLog?
-    private(set) var tablets: [GroupID: TestTablet] = [:]
+    private(set) var tablets: [GroupID: any SimulatedTablet] = [:]
     private(set) var crashReason: String?
     private(set) var groupFailures: [ReplicationError] = []
     private(set) var startFailures: [GroupID: ReplicationError] = [:]
@@ -295,8 +298,7 @@ final class SimulatedNode: PeerTransport, LogSink {
         host.onGroupFailure = { [unowned self] in self.groupFailures.append($0) }
         self.log = log
         for group in cluster.groups {
-            let tablet = try TestTablet(directory: "groups/\(group.rawValue)/tablet", fileSystem: fileSystem)
-            tablet.persistsEvery = cluster.persistsEvery
+            let tablet = try makeTablet("groups/\(group.rawValue)")
             tablet.onApply = { [unowned self] in self.applied($0, in: group) }
             tablet.onRole = { [unowned self] role in
                 if !role.isLeader { self.proposals[group] = [:] }
@@ -312,6 +314,13 @@ final class SimulatedNode: PeerTransport, LogSink {
         }
         if fileSystem.isPowerOff { throw FileError(.io, .open, path: "", reason: "the power is off") }
         self.host = host
+    }
+
+    private func makeTablet(_ directory: String) throws -> any SimulatedTablet {
+        if cluster.usesEngine { return try EngineTablet(directory: directory, fileSystem: fileSystem) }
+        let tablet = try TestTablet(directory: directory + "/tablet", fileSystem: fileSystem)
+        tablet.persistsEvery = cluster.persistsEvery
+        return tablet
     }
 
     private func logOptions() -> SharedLogOptions {
@@ -347,6 +356,7 @@ final class SimulatedNode: PeerTransport, LogSink {
         writeLog()
         if cluster.now / SimulatedCluster.millisecond % 10 == id.rawValue { host.tick(now: clock) }
         host.flush()
+        for tablet in tablets.values { tablet.runBackground() }
         if fileSystem.isPowerOff {
             cutPower()
         } else if host.failure != nil {

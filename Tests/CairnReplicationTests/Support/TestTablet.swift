@@ -3,15 +3,44 @@ import CairnRaft
 
 @testable import CairnReplication
 
+/// What the simulation sees of a replica's state machine.
+protocol SimulatedTablet: ReplicatedStateMachine {
+    func value(of key: UInt64) throws -> UInt64?
+    /// Stands for everything that was ever applied, in order.
+    var digest: UInt64 { get }
+    /// Snapshots installed in this life.
+    var installs: Int { get }
+    var onApply: ((Entry) -> Void)? { get set }
+    var onRole: ((ReplicaRole) -> Void)? { get set }
+    /// Lets background work run that a thread would do.
+    func runBackground()
+}
+
+/// A running digest of entries.
+struct EntryDigest {
+    var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    mutating func mix(_ entry: Entry) {
+        mix(entry.index.rawValue)
+        mix(entry.term.rawValue)
+        for byte in entry.payload { mix(UInt64(byte)) }
+    }
+
+    private mutating func mix(_ word: UInt64) {
+        value = (value ^ word) &* 0x0000_0100_0000_01B3
+    }
+}
+
 /// A key-value state machine that remembers all it applied in a digest.
 ///
 /// Its memory is lost with the process: only ``persist()`` puts an image of everything on the disk, in one atomic replacement. So it
 /// is the hardest kind of tablet for the log, which must bring back all that came after the last image.
-final class TestTablet: ReplicatedStateMachine {
+final class TestTablet: SimulatedTablet {
     let fileSystem: any FileSystem
     let directory: String
     private(set) var state: [UInt64: UInt64] = [:]
-    private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
+    private var entryDigest = EntryDigest()
+    var digest: UInt64 { entryDigest.value }
     private(set) var appliedIndex = LogIndex.zero
     private(set) var appliedTerm = Term.zero
     private(set) var appliedConfiguration: [UInt8]?
@@ -39,9 +68,7 @@ final class TestTablet: ReplicatedStateMachine {
         for entry in entries {
             precondition(entry.index == appliedIndex.next, "entry \(entry.index) after \(appliedIndex)")
             precondition(entry.term >= appliedTerm, "term \(entry.term) after \(appliedTerm)")
-            mix(entry.index.rawValue)
-            mix(entry.term.rawValue)
-            for byte in entry.payload { mix(UInt64(byte)) }
+            entryDigest.mix(entry)
             switch entry.kind {
             case .normal: state[Self.word(entry.payload, 0)] = Self.word(entry.payload, 8)
             case .configuration: appliedConfiguration = Array(entry.payload)
@@ -107,11 +134,11 @@ final class TestTablet: ReplicatedStateMachine {
         return bytes
     }
 
-    private func mix(_ word: UInt64) {
-        digest = (digest ^ word) &* 0x0000_0100_0000_01B3
-    }
+    func value(of key: UInt64) -> UInt64? { state[key] }
 
-    private static func word(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt64 {
+    func runBackground() {}
+
+    static func word(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt64 {
         var value: UInt64 = 0
         for position in 0..<8 { value |= UInt64(bytes[bytes.startIndex + offset + position]) << UInt64(8 * position) }
         return value
@@ -139,7 +166,7 @@ final class TestTablet: ReplicatedStateMachine {
         }
         appliedIndex = LogIndex(next())
         appliedTerm = Term(next())
-        digest = next()
+        entryDigest.value = next()
         let configurationBytes = Int(next())
         appliedConfiguration = configurationBytes == 0 ? nil : Array(rest.prefix(configurationBytes))
         rest = rest.dropFirst(configurationBytes)
