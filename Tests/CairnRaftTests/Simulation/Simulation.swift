@@ -22,6 +22,8 @@ final class Simulation {
         var transfers = false
         var purges = false
         var drift = false
+        /// Long silences between writes, so that a follower that lost the leader is not also behind.
+        var quietClients = false
         var smallWindows = false
         var announcesCommitsAtOnce = false
 
@@ -43,6 +45,7 @@ final class Simulation {
             transfers = random.oneIn(3)
             purges = random.oneIn(2)
             drift = random.oneIn(2)
+            quietClients = random.oneIn(3)
             smallWindows = random.oneIn(2)
             announcesCommitsAtOnce = random.oneIn(2)
         }
@@ -56,6 +59,7 @@ final class Simulation {
         case snapshotArrives(SnapshotMetadata, from: Int, to: Int, term: Term)
         case snapshotEnds(Int, life: Int, peer: Int)
         case client
+        case waitingClient
         case fault
         case isolate(Int)
         case restart(Int)
@@ -202,6 +206,7 @@ final class Simulation {
             nodes[node].core!.reportSnapshot(to: peerID, result: random.oneIn(2) ? .installed(base) : .failed)
             turn(node)
         case .client: client()
+        case .waitingClient: serveClients()
         case .fault: fault()
         case .isolate(let node): if faultsEnabled { isolate(node) }
         case .restart(let node): if nodes[node].core == nil { restart(node) }
@@ -239,6 +244,10 @@ final class Simulation {
         let id = nodes[node].core!.id
         if let role = ready.role {
             trace?("\(time / 1000) \(id) is \(role.role) in \(role.term), leader \(role.leader?.description ?? "-")")
+        }
+        if ready.role?.role == .leader {
+            // Clients have waited for this one.
+            for _ in 0..<3 { queue.schedule(.waitingClient, at: time + random.next() % 20_000_000) }
         }
         checker.observe(appended: ready.entries, on: id, disks[node].storage)
         if ready.receipt != nil { scheduleDisk(node) }
@@ -357,7 +366,13 @@ final class Simulation {
 
     private func client() {
         // After the faults a trickle, so that whoever lags can catch up even through the smallest window.
-        queue.schedule(.client, at: time + 1_000_000 + random.next() % (faultsEnabled ? 20_000_000 : 100_000_000))
+        var pause: UInt64 = faultsEnabled ? 20_000_000 : 100_000_000
+        if plan.quietClients, faultsEnabled { pause = 300_000_000 }
+        queue.schedule(.client, at: time + 1_000_000 + random.next() % pause)
+        serveClients()
+    }
+
+    private func serveClients() {
         for node in nodes.indices {
             guard nodes[node].core?.role == .leader, !nodes[node].isPaused else { continue }
             switch random.next() % 4 {
@@ -416,7 +431,11 @@ final class Simulation {
     private func fault() {
         guard faultsEnabled else { return }
         queue.schedule(.fault, at: time + 20_000_000 + random.next() % 150_000_000)
-        let node = Int(random.next() % UInt64(nodes.count))
+        var node = Int(random.next() % UInt64(nodes.count))
+        // The leader is the interesting one.
+        if random.oneIn(3), let leader = nodes.indices.first(where: { nodes[$0].core?.role == .leader }) {
+            node = leader
+        }
         switch random.next() % 6 {
         case 0 where plan.crashes:
             crash(node)
@@ -513,7 +532,7 @@ final class Simulation {
         guard nodes[node].core != nil, !nodes[node].isPaused else { return }
         trace?("\(time / 1000) n\(node + 1) is paused")
         nodes[node].isPaused = true
-        queue.schedule(.resume(node), at: time + random.next() % (4 * Self.electionTimeout))
+        queue.schedule(.resume(node), at: time + random.next() % (3 * Self.electionTimeout))
     }
 
     private func resume(_ node: Int) {
