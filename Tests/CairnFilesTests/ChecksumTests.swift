@@ -116,7 +116,7 @@ import Testing
         #expect(stored[stored.count - 5] == BlockCodec.Compression.snappy.rawValue)
     }
 
-    @Test func B28_aGoodBlockInTheWrongPlaceIsABadBlock() {
+    @Test func D9_aGoodBlockInTheWrongPlaceIsABadBlock() {
         let codec = BlockCodec()
         var stored: [UInt8] = []
         codec.encode(Self.text.span.bytes, fileID: 5, offset: 4096, appendingTo: &stored)
@@ -127,7 +127,7 @@ import Testing
         }
     }
 
-    @Test func B28_everyFlippedBitIsFound() {
+    @Test func D7_everyFlippedBitIsFound() {
         let codec = BlockCodec()
         var stored: [UInt8] = []
         codec.encode(Self.text.span.bytes, fileID: 5, offset: 0, appendingTo: &stored)

@@ -89,7 +89,7 @@ import Testing
         try again.close()
     }
 
-    @Test func A41_aFullDiskStallsTheWriterUntilThereIsRoom() throws {
+    @Test func D5_aFullDiskStallsTheWriterUntilThereIsRoom() throws {
         let disk = SimulatedFileSystem(seed: 32)
         var options = LogWorkload.options()
         options.fillsAhead = false
@@ -109,7 +109,7 @@ import Testing
         writer.stop()
     }
 
-    @Test func A40_aFailedSyncIsReportedToAllWhoWait() throws {
+    @Test func D2_aFailedSyncIsReportedToAllWhoWait() throws {
         let disk = SimulatedFileSystem(seed: 33)
         let log = try SharedLog.open(directory: "raft", fileSystem: disk, options: LogWorkload.options())
         let group = log.open(GroupID(1))

@@ -11,7 +11,7 @@ import Testing
         try SharedLog.open(directory: "raft", fileSystem: disk, options: LogWorkload.options())
     }
 
-    @Test func A28_afterAPowerCutAtAnyOperationAPrefixIsThereWithAllThatWasSynced() throws {
+    @Test func D1_afterAPowerCutAtAnyOperationAPrefixIsThereWithAllThatWasSynced() throws {
         let whole = SimulatedFileSystem(seed: 1)
         var reference = LogWorkload(seed: 1, log: try open(whole))
         for step in 0..<Self.steps {
@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test(arguments: [2, 3, 4, 5, 6, 7, 8, 9] as [UInt64])
-    func A28_afterPowerCutsAtRandomOperationsAPrefixIsThere(seed: UInt64) throws {
+    func D1_afterPowerCutsAtRandomOperationsAPrefixIsThere(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         for _ in 0..<25 { try crash(seed: seed, cut: Int(random.next() % 250), luck: random.next()) }
     }
@@ -82,7 +82,7 @@ import Testing
         #expect(files.count <= 3, "the number of files settles: \(files)")
     }
 
-    @Test func A40_afterAFailedSyncNothingMoreIsWritten() throws {
+    @Test func D2_afterAFailedSyncNothingMoreIsWritten() throws {
         let disk = SimulatedFileSystem(seed: 6)
         let log = try open(disk)
         let group = log.open(GroupID(1))
@@ -100,7 +100,7 @@ import Testing
         #expect(throws: SharedLogError.self) { try log.append(batch) }
     }
 
-    @Test func A41_aFullDiskStopsWritesAndNothingElse() throws {
+    @Test func D5_aFullDiskStopsWritesAndNothingElse() throws {
         for seed in 0..<20 as Range<UInt64> {
             let disk = SimulatedFileSystem(seed: seed)
             var options = LogWorkload.options()

@@ -258,7 +258,7 @@ import Testing
         _ = try open()
     }
 
-    @Test func A37_anEntryLargerThanASegmentIsKept() throws {
+    @Test func anEntryLargerThanASegmentIsKept() throws {
         var options = LogWorkload.options()
         options.cacheBytesPerGroup = 0
         let log = try open(options)
