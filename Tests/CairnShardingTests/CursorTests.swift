@@ -73,6 +73,15 @@ struct CursorTests {
         #expect(seen.allSatisfy { $0["x"] == 0 })
     }
 
+    @Test func aCursorOutlivesTheOfficeOfItsLeader() async throws {
+        let cluster = try TestCluster(groups: 2)
+        _ = try await cluster.insert("a", (0..<500).map { ["_id": .int32($0)] })
+        let id = try await cluster.ok(["find": "a", "batchSize": 5])["cursor"]!.asDocument!["id"]!
+        try cluster.group(1).loseOffice(losingEntries: false)
+        let next = try await cluster.ok(["getMore": id, "collection": "a"])["cursor"]!.asDocument!
+        #expect(next["nextBatch"]?.asArray?.count == 495 && next["id"] == 0)
+    }
+
     @Test func aCursorOfAnotherNamespaceIsRefused() async throws {
         let cluster = try TestCluster(groups: 2)
         _ = try await cluster.insert("a", (0..<500).map { ["_id": .int32($0)] })

@@ -13,39 +13,50 @@ struct Question {
     var request: GroupRequest
     /// Sent to a group that lacks it or has an older one.
     var descriptor: CollectionDescriptor?
+    /// The one replica to ask, leader or not: a cursor lives where it was opened.
+    var node: NodeID?
 
-    init(_ group: GroupID, _ request: GroupRequest, _ descriptor: CollectionDescriptor? = nil) {
+    init(
+        _ group: GroupID, _ request: GroupRequest, _ descriptor: CollectionDescriptor? = nil, at node: NodeID? = nil
+    ) {
         self.group = group
         self.request = request
         self.descriptor = descriptor
+        self.node = node
     }
 }
 
 extension Router {
     /// Asks several groups at once and waits for all of them; results are in the order of the questions.
     func ask(_ questions: [Question], deadline: UInt64) async -> [GroupResult] {
+        await gather(questions, deadline: deadline).results()
+    }
+
+    /// As ``ask(_:deadline:)``, and says which node each answer came from.
+    func askNoting(_ questions: [Question], deadline: UInt64) async -> [(result: GroupResult, node: NodeID)] {
+        await gather(questions, deadline: deadline).answers()
+    }
+
+    private func gather(_ questions: [Question], deadline: UInt64) async -> Gathering {
         let gathering = Gathering(count: questions.count)
         for (index, question) in questions.enumerated() {
-            let attempt = Attempt(router: self, question: question, deadline: deadline) { result in
-                gathering.set(index, result)
+            let attempt = Attempt(router: self, question: question, deadline: deadline) { result, node in
+                gathering.set(index, result, node)
             }
             attempt.start()
         }
         await gathering.wait()
-        return gathering.results()
+        return gathering
     }
 
     func ask(_ question: Question, deadline: UInt64) async -> GroupResult {
-        let gathering = Gathering(count: 1)
-        Attempt(router: self, question: question, deadline: deadline) { gathering.set(0, $0) }.start()
-        await gathering.wait()
-        return gathering.results()[0]
+        await gather([question], deadline: deadline).results()[0]
     }
 
     /// Asks without waiting for the answer, for what is only a courtesy (closing cursors).
     func tell(_ question: Question) {
         let deadline = clock.nanoseconds + options.commandNanoseconds
-        Attempt(router: self, question: question, deadline: deadline) { _ in }.start()
+        Attempt(router: self, question: question, deadline: deadline) { _, _ in }.start()
     }
 }
 
@@ -53,18 +64,18 @@ extension Router {
 ///
 /// Answers that came before the wait cost no suspension: a group on this loop answers cached reads at once.
 private final class Gathering {
-    private var answers: [GroupResult?]
+    private var slots: [(result: GroupResult, node: NodeID)?]
     private var missing: Int
     private var waiter: CheckedContinuation<Void, Never>?
 
     init(count: Int) {
-        answers = Array(repeating: nil, count: count)
+        slots = Array(repeating: nil, count: count)
         missing = count
     }
 
-    func set(_ index: Int, _ result: GroupResult) {
-        precondition(answers[index] == nil, "a group answered twice")
-        answers[index] = result
+    func set(_ index: Int, _ result: GroupResult, _ node: NodeID) {
+        precondition(slots[index] == nil, "a group answered twice")
+        slots[index] = (result, node)
         missing -= 1
         guard missing == 0, let waiter else { return }
         self.waiter = nil
@@ -77,7 +88,11 @@ private final class Gathering {
     }
 
     func results() -> [GroupResult] {
-        answers.map { $0! }
+        slots.map { $0!.result }
+    }
+
+    func answers() -> [(result: GroupResult, node: NodeID)] {
+        slots.map { $0! }
     }
 }
 
@@ -86,14 +101,16 @@ private final class Attempt {
     private let router: Router
     private let question: Question
     private let deadline: UInt64
-    private let completion: (GroupResult) -> Void
+    private let completion: (GroupResult, NodeID) -> Void
     private var pause: UInt64
     /// Descriptors sent on behalf of this question; a group that asks for more than a few is at odds with itself.
     private var installations = 0
     /// Refusals in a row that named another leader: believed without a pause, but not for ever.
     private var redirections = 0
+    /// The node asked last.
+    private var asked = NodeID(rawValue: 0)
 
-    init(router: Router, question: Question, deadline: UInt64, completion: @escaping (GroupResult) -> Void) {
+    init(router: Router, question: Question, deadline: UInt64, completion: @escaping (GroupResult, NodeID) -> Void) {
         self.router = router
         self.question = question
         self.deadline = deadline
@@ -103,15 +120,17 @@ private final class Attempt {
 
     func start() {
         let group = question.group
-        guard let node = router.gateway.leader(of: group) ?? router.leaders.node(leading: group) else {
-            return completion(.failure(.error(QueryError(.shardNotFound, "there is no group \(group.rawValue)"))))
+        guard let node = question.node ?? router.gateway.leader(of: group) ?? router.leaders.node(leading: group) else {
+            return finish(.failure(.error(QueryError(.shardNotFound, "there is no group \(group.rawValue)"))))
         }
+        asked = node
         send(to: node)
     }
 
     private func send(to node: NodeID) {
         let now = router.clock.nanoseconds
-        guard now < deadline else { return completion(.failure(.unavailable("the command ran out of time"))) }
+        guard now < deadline else { return finish(.failure(.unavailable("the command ran out of time"))) }
+        asked = node
         var request = question.request
         request.budgetMilliseconds = UInt32(clamping: (deadline - now) / 1_000_000 + 1)
         router.gateway.call(request, to: question.group, at: node, deadline: deadline) { result in
@@ -119,31 +138,32 @@ private final class Attempt {
         }
     }
 
+    private func finish(_ result: GroupResult) {
+        completion(result, asked)
+    }
+
     private func receive(_ result: GroupResult, from node: NodeID) {
+        if question.node != nil { return finish(result) }
         switch result {
         case .success:
             router.leaders.note(leader: node, of: question.group)
-            completion(result)
+            finish(result)
         case .failure(.notLeader(let hint)):
             notLeader(node, hint: hint.map { NodeID(rawValue: $0) })
         case .failure(.unavailable):
             // The request may have been carried out. A cursor moves with each getMore, so that one cannot be repeated.
-            guard question.request.isRepeatable else { return completion(result) }
+            guard question.request.isRepeatable else { return finish(result) }
             router.leaders.doubt(node, of: question.group)
             again(result)
         case .failure(.needsDescriptor):
             install(at: node, result)
         case .failure(.staleEpoch), .failure(.droppedCollection), .failure(.error):
-            completion(result)
+            finish(result)
         }
     }
 
     private func notLeader(_ node: NodeID, hint: NodeID?) {
         let group = question.group
-        if question.request.operation == .getMore {
-            // Cursors live at the leader that opened them, and die with its office.
-            return completion(.failure(.notLeader(hint: hint?.rawValue)))
-        }
         if let hint, hint != node, redirections < 3 {
             redirections += 1
             router.leaders.note(leader: hint, of: group)
@@ -157,7 +177,7 @@ private final class Attempt {
     private func again(_ result: GroupResult) {
         redirections = 0
         let now = router.clock.nanoseconds
-        guard now + pause < deadline else { return completion(result) }
+        guard now + pause < deadline else { return finish(result) }
         // A random share keeps routers that lost the same leader from asking in step.
         let wait = pause / 2 + router.random() % (pause / 2 + 1)
         pause = min(pause * 2, router.options.retryPauseNanosecondsMax)
@@ -165,14 +185,14 @@ private final class Attempt {
     }
 
     private func install(at node: NodeID, _ result: GroupResult) {
-        guard let descriptor = question.descriptor, installations < 5 else { return completion(result) }
+        guard let descriptor = question.descriptor, installations < 5 else { return finish(result) }
         installations += 1
         let request = GroupRequest(
             .installDescriptor, collection: descriptor.id, epoch: descriptor.epoch, body: descriptor.document)
-        Attempt(router: router, question: Question(question.group, request), deadline: deadline) { answer in
+        Attempt(router: router, question: Question(question.group, request), deadline: deadline) { answer, _ in
             switch answer {
             case .success: self.start()
-            case .failure: self.completion(answer)
+            case .failure: self.finish(answer)
             }
         }.start()
     }

@@ -85,24 +85,22 @@ extension Router {
                     operation, collection: descriptor.id, epoch: descriptor.epoch, readVersion: version, body: body),
                 descriptor)
         }
-        let results = await ask(questions, deadline: deadline)
+        let answers = await askNoting(questions, deadline: deadline)
+        var streams: [CursorStream] = []
+        for (group, answer) in zip(groups, answers) {
+            guard case .success(let reply) = answer.result else { continue }
+            streams.append(
+                CursorStream(
+                    group: GroupID(group), node: answer.node, cursor: reply.openCursor, buffer: reply.documents[...]))
+        }
         do throws(CommandFailure) {
-            return zip(groups, try results.replies()).map { group, reply in
-                CursorStream(group: GroupID(group), cursor: reply.openCursor, buffer: reply.documents[...])
-            }
+            _ = try answers.map(\.result).replies()
         } catch {
             // Those that did open a cursor will not be asked again.
-            for (group, result) in zip(groups, results) {
-                guard case .success(let reply) = result, reply.openCursor != 0 else { continue }
-                tell(
-                    Question(
-                        GroupID(group),
-                        GroupRequest(
-                            .killCursors, collection: .system,
-                            body: ["cursors": .array([.int64(reply.openCursor)])])))
-            }
+            for stream in streams where !stream.isExhausted { close(stream) }
             throw error
         }
+        return streams
     }
 
     /// A version at or above that of everything acknowledged so far. A group that is asked to read at it promises in turn

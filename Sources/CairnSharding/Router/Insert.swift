@@ -22,11 +22,11 @@ extension Router {
         let deadline = command.deadline!
         let ordered = command.body.flag("ordered") ?? true
         var batch = InsertBatch(statementIDs: try statementIDs(of: command, count: documents.count))
-        batch.ids.reserveCapacity(documents.count)
+        batch.reserve(documents.count)
         for index in documents.indices {
             let (document, id, isOurs) = try withID(documents[index])
             documents[index] = document
-            batch.ids.append(id)
+            batch.append(id: id)
             batch.idsAreOurs = batch.idsAreOurs && isOurs
         }
         batch.documents = documents
@@ -69,12 +69,29 @@ extension Router {
 
 private struct InsertBatch {
     var documents: [Document] = []
-    var ids: [Value] = []
+    private(set) var ids: [Value] = []
+    /// The hash of each `_id`'s encoding, which tells most different ones apart.
+    private(set) var hashes: [UInt64] = []
+    /// The slot of each `_id`, so that placing a document costs no second encoding.
+    private(set) var slots: [UInt16] = []
     var idsAreOurs = true
     var statementIDs: [Int32]
 
     init(statementIDs: [Int32]) {
         self.statementIDs = statementIDs
+    }
+
+    mutating func reserve(_ count: Int) {
+        ids.reserveCapacity(count)
+        hashes.reserveCapacity(count)
+        slots.reserveCapacity(count)
+    }
+
+    mutating func append(id: Value) {
+        let key = KeyEncoding.encode(id)
+        ids.append(id)
+        hashes.append(XXH64.hash(key))
+        slots.append(HashSlot.slot(ofEncodedKey: key[...]))
     }
 }
 
@@ -118,6 +135,11 @@ private final class InsertWriter {
         try await sendAroundSuspects(everything)
     }
 
+    private func group(of index: Int) -> UInt32 {
+        // Chunks cover every slot, an invariant of descriptors.
+        descriptor.group(owning: batch.slots[index])!
+    }
+
     /// In parallel up to each suspect, the suspects alone.
     private func sendAroundSuspects(_ everything: [Int]) async throws(QueryError) {
         var pending = everything
@@ -147,11 +169,9 @@ private final class InsertWriter {
     private func sendRunByRun(_ everything: [Int]) async throws(QueryError) {
         var start = 0
         while start < everything.count, errors.isEmpty {
-            let group = Targeting.group(of: batch.ids[everything[start]], in: descriptor)
+            let group = group(of: everything[start])
             var end = start + 1
-            while end < everything.count, Targeting.group(of: batch.ids[everything[end]], in: descriptor) == group {
-                end += 1
-            }
+            while end < everything.count, self.group(of: everything[end]) == group { end += 1 }
             try await send(Array(everything[start..<end]), ordered: true)
             start = end
         }
@@ -172,13 +192,12 @@ private final class InsertWriter {
                 continue
             default: break
             }
-            let key = KeyEncoding.encode(id)
-            if byHash.updateValue(index, forKey: XXH64.hash(key)) != nil {
+            if byHash[batch.hashes[index]] != nil {
                 suspects.insert(index)
                 continue
             }
-            let slot = HashSlot.slot(ofEncodedKey: key[...])
-            perGroup[descriptor.group(owning: slot)!, default: []].append(id)
+            byHash[batch.hashes[index]] = index
+            perGroup[group(of: index), default: []].append(id)
         }
         var retries = StaleRetries()
         while true {
@@ -233,7 +252,7 @@ private final class InsertWriter {
         while !pending.isEmpty {
             var perGroup: [UInt32: [Int]] = [:]
             for index in pending {
-                perGroup[Targeting.group(of: batch.ids[index], in: descriptor), default: []].append(index)
+                perGroup[group(of: index), default: []].append(index)
             }
             let groups = perGroup.keys.sorted()
             var queues = groups.map { perGroup[$0]![...] }

@@ -1,11 +1,14 @@
 import CairnBSON
 import CairnDatabase
 import CairnQuery
+import CairnRaft
 import CairnReplication
 
 /// One group's share of a cursor.
 struct CursorStream {
     let group: GroupID
+    /// The replica that has the cursor. It keeps it when another comes to lead.
+    let node: NodeID
     /// The group's own cursor; 0 when it has none left.
     var cursor: Int64
     /// Documents that came and are not yet given out, in order.
@@ -73,8 +76,8 @@ final class RouterCursor {
     }
 
     /// The cursors that are still open at groups.
-    var openStreams: [(GroupID, Int64)] {
-        streams.filter { !$0.isExhausted }.map { ($0.group, $0.cursor) }
+    var openStreams: [CursorStream] {
+        streams.filter { !$0.isExhausted }
     }
 
     /// Gathers the next documents.
@@ -172,7 +175,8 @@ final class RouterCursor {
                 streams[index].group,
                 GroupRequest(
                     .getMore, collection: .system,
-                    body: ["cursor": .int64(streams[index].cursor), "batchSize": .int32(Int32(size))]))
+                    body: ["cursor": .int64(streams[index].cursor), "batchSize": .int32(Int32(size))]),
+                at: streams[index].node)
         }
         for (index, result) in zip(indexes, await router.ask(questions, deadline: deadline)) {
             switch result {
@@ -183,10 +187,10 @@ final class RouterCursor {
             case .failure(.error(let error)):
                 throw error
             case .failure:
-                // Cursors die with the leader that held them. To end early would pass for the end of the data.
+                // A cursor dies with the replica that held it. To end early would pass for the end of the data.
                 throw QueryError(
                     .cursorNotFound,
-                    "cursor id \(id) not found: group \(streams[index].group.rawValue) changed its leader")
+                    "cursor id \(id) not found: node \(streams[index].node) of group \(streams[index].group) is gone")
             }
         }
     }
@@ -274,18 +278,20 @@ extension Router {
 
     /// Tells the groups that nobody will ask for the rest.
     func closeAtGroups(_ cursor: RouterCursor) {
-        for (group, id) in cursor.openStreams {
-            let request = GroupRequest(
-                .killCursors, collection: .system, body: ["cursors": .array([.int64(id)])])
-            tell(Question(group, request))
-        }
+        for stream in cursor.openStreams { close(stream) }
+    }
+
+    func close(_ stream: CursorStream) {
+        let request = GroupRequest(
+            .killCursors, collection: .system, body: ["cursors": .array([.int64(stream.cursor)])])
+        tell(Question(stream.group, request, at: stream.node))
     }
 
     /// A cursor over documents that are here already.
     func cursor(over documents: [Document], namespace: String) throws(QueryError) -> RouterCursor {
         try RouterCursor(
             id: cursors.newID(random: random), namespace: namespace, router: self,
-            streams: [CursorStream(group: .meta, cursor: 0, buffer: documents[...])])
+            streams: [CursorStream(group: .meta, node: NodeID(rawValue: 0), cursor: 0, buffer: documents[...])])
     }
 
     /// How many documents the first batch of a cursor command has.
