@@ -145,7 +145,9 @@ extension Engine {
         work.change { $0.isClosing = true }
         work.wait { $0.isFlushing || $0.isCompacting ? nil : () }
         let files = writer.withLock { $0.log.syncPoint.files }
-        if !hasFailed.load(ordering: .acquiring) {
+        if hasFailed.load(ordering: .acquiring) {
+            if durableMark < mark { failure = self.failure.withLock { $0 } }
+        } else {
             do throws(FileError) {
                 for file in files { try file.synchronizeData() }
             } catch {

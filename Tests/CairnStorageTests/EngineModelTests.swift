@@ -20,7 +20,7 @@ import Testing
         return options
     }
 
-    @Test(arguments: 1...EngineCrashTests.volume(debug: 8, release: 200))
+    @Test(arguments: 1...EngineCrashTests.volume(debug: 5, release: 200))
     func B29_theEngineAnswersLikeASortedMap(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         let disk = SimulatedFileSystem(seed: UInt64(seed))
