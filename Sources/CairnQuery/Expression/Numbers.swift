@@ -60,7 +60,9 @@ enum Numbers {
         case .double: return .double(doubles(left.numericDouble ?? 0, right.numericDouble ?? 0))
         case let widest:
             let (number, overflow) = integers(integer(left), integer(right))
-            return overflow ? nil : narrowed(number, widest)
+            // Not `overflow ? nil : …`: a value can be written as nil too, and would be null here.
+            guard !overflow else { return nil }
+            return narrowed(number, widest)
         }
     }
 

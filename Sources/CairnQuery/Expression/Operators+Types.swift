@@ -79,7 +79,7 @@ enum Conversion {
             case .decimal128: decimal(value)
             case .date: try date(value)
             case .objectID: value.asString.flatMap { ObjectID($0.string) }.map(Value.objectID)
-            default: nil
+            default: Value?.none
             }
         guard let converted else { throw failure(value, type) }
         return converted
@@ -110,7 +110,8 @@ enum Conversion {
         case .int32, .int64: return value.numericDouble.map(Value.double)
         case .decimal128(let number):
             let double = number.doubleValue
-            return double.isInfinite && number.isFinite ? nil : .double(double)
+            guard double.isFinite || !number.isFinite else { return nil }
+            return .double(double)
         case .date(let milliseconds): return .double(Double(milliseconds))
         case .string(let text):
             guard isNumberText(text) else { return nil }

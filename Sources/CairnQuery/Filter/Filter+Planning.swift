@@ -87,8 +87,8 @@ extension Filter {
 
     /// The one `_id` that can match, when an equality names it: never an array, a regular expression or null.
     public var idEquality: Value? {
-        guard let value = equality(on: "_id") else { return nil }
-        return Self.isPlainKey(value) ? value : nil
+        guard let value = equality(on: "_id"), Self.isPlainKey(value) else { return nil }
+        return value
     }
 
     /// The `_id`s that can match, when an `$in` (or an equality) lists them.

@@ -156,7 +156,8 @@ struct ProjectionTree: Sendable {
             return .array(result.finish())
         default:
             if computes { return .document(try apply(to: Document(), situation)) }
-            return keepsOthers ? value : nil
+            guard keepsOthers else { return nil }
+            return value
         }
     }
 

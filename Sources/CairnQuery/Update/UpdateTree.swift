@@ -169,7 +169,8 @@ struct UpdateTree: Sendable {
                 }
             }
             let created = try apply(to: Document(), situation)
-            return created.isEmpty ? nil : .document(created)
+            guard !created.isEmpty else { return nil }
+            return .document(created)
         case .some(let scalar):
             // Removing what cannot be there changes nothing; creating it cannot be done.
             for index in children.indices {
