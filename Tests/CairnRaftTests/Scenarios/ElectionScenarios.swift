@@ -128,6 +128,41 @@ import Testing
         #expect(cluster[1].leaseReadIndex(now: cluster.now) == nil)
     }
 
+    /// The promise on which leases rest, by every way in which a candidate's term can come to a node.
+    @Test(arguments: [false, true]) func aNodeThatHasHeardALeaderHelpsNobodyToDeposeIt(restarted: Bool) {
+        let ahead = LogPosition(term: Term(1), index: LogIndex(99))
+        func follower() -> TestCluster {
+            let cluster = TestCluster.led(3)
+            if restarted {
+                cluster.crash(2)
+                cluster.start(2)
+            }
+            cluster.network = []
+            return cluster
+        }
+        func ask(_ cluster: TestCluster, _ term: UInt64, _ kind: Message.Kind) -> Message.Kind? {
+            cluster.network = []
+            cluster.deliver(Message(from: NodeID(3), to: NodeID(2), term: Term(term), kind: kind))
+            return cluster.network.first { $0.to == NodeID(3) }?.kind
+        }
+        let vote = Message.Kind.voteRequest(last: ahead, isTransfer: false)
+        let cluster = follower()
+        #expect(
+            ask(cluster, 1, .preVoteRequest(proposedTerm: Term(2), last: ahead))
+                == .preVoteResponse(proposedTerm: Term(2), granted: false))
+        #expect(ask(cluster, 2, vote) == nil)
+        #expect(cluster[2].term == Term(1))
+        // The term came by another message first.
+        _ = ask(cluster, 2, .staleTerm)
+        #expect(cluster[2].term == Term(2))
+        #expect(ask(cluster, 2, vote) == .voteResponse(granted: false))
+        // The leader may let go; and silence ends the promise.
+        #expect(ask(follower(), 2, .voteRequest(last: ahead, isTransfer: true)) == .voteResponse(granted: true))
+        let later = follower()
+        later.advance(milliseconds: 1000)
+        #expect(ask(later, 2, vote) == .voteResponse(granted: true))
+    }
+
     @Test func A38_aLeaderThatStepsDownLeavesRoomForAnother() throws {
         let cluster = TestCluster.led(3)
         cluster.hold(disk: 1)
