@@ -162,6 +162,15 @@ public final class GroupHost {
         markDirty(replica)
     }
 
+    /// A connection to `peer` broke, so that frames on their way may be lost: leaders probe it before they send it more.
+    public func peerDisconnected(_ peer: NodeID) {
+        guard failure == nil else { return }
+        for replica in replicas where replica.failure == nil && replica.role.isLeader {
+            replica.core.reportUnreachable(peer)
+            markDirty(replica)
+        }
+    }
+
     /// The log has made a batch durable, and all batches before it.
     public func logPersisted(_ batch: UInt64) {
         guard failure == nil else { return }

@@ -101,6 +101,7 @@ final class SimulatedCluster {
     }
 
     func isolate(_ id: NodeID) {
+        for node in nodes where node.id != id { node.host?.peerDisconnected(id) }
         for node in nodes where node.id != id {
             cutPairs.insert([id.rawValue, node.id.rawValue])
             cutPairs.insert([node.id.rawValue, id.rawValue])
