@@ -39,14 +39,17 @@ extension Router {
         return try CatalogEntry(document)
     }
 
-    /// All entries, or those of one database, dropped ones included.
-    func catalogEntries(database: String? = nil, deadline: UInt64) async throws(QueryError) -> [CatalogEntry] {
+    /// All entries, dropped ones included, or those of one database, or those in the middle of a change.
+    func catalogEntries(
+        database: String? = nil, unfinished: Bool = false, deadline: UInt64
+    ) async throws(QueryError) -> [CatalogEntry] {
         var entries: [CatalogEntry] = []
         var last: Int64 = 0
         while true {
             // By number instead of by cursor: a cursor would die with the leader, and changes between pages do no harm.
             var filter: Document = ["_id": ["$gt": .int64(last)]]
             if let database { filter.set("db", .string(BSONString(database))) }
+            if unfinished { filter.set("state", ["$ne": .string(BSONString(CatalogEntry.State.ready.rawValue))]) }
             let body: Document = [
                 "filter": .document(filter), "sort": ["_id": 1], "limit": 1000, "batchSize": 1000, "singleBatch": true,
             ]

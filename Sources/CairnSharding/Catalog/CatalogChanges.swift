@@ -206,12 +206,12 @@ extension Router {
     }
 
     /// Finishes or undoes what routers began and, being gone, will not finish. Safe to call at any time by any number of
-    /// routers; once a minute by the node that leads the meta group is enough.
+    /// routers; every few seconds by the node that leads the meta group is enough.
     public func resumeCatalogWork() async {
         let deadline = clock.nanoseconds + options.commandNanoseconds
         let now = clock.wallMilliseconds
         // A failure is met again at the next call.
-        guard let entries = try? await catalogEntries(deadline: deadline) else { return }
+        guard let entries = try? await catalogEntries(unfinished: true, deadline: deadline) else { return }
         for entry in entries where now - entry.since > Router.abandonedAfterMilliseconds {
             switch entry.state {
             case .ready: continue
