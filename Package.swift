@@ -47,7 +47,8 @@ let package = Package(
 
         // The cores: synchronous, deterministic, without sockets, clocks, threads or randomness of their own.
         .target(name: "CairnBSON", swiftSettings: swiftSettings),
-        .target(name: "CairnWire", dependencies: ["CairnBSON", "CCRC32C", "CSnappy", "CZlib"], swiftSettings: swiftSettings),
+        .target(
+            name: "CairnWire", dependencies: ["CairnBSON", "CCRC32C", "CSnappy", "CZlib"], swiftSettings: swiftSettings),
         .target(
             name: "CairnFiles",
             dependencies: ["CCRC32C", "CSnappy", .product(name: "SystemPackage", package: "swift-system")],
@@ -69,7 +70,8 @@ let package = Package(
         .target(
             name: "CairnSharding",
             dependencies: [
-                "CairnBSON", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase", "CairnReplication",
+                "CairnBSON", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase",
+                "CairnReplication",
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: swiftSettings),

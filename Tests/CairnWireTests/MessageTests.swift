@@ -18,8 +18,10 @@ import Testing
     @Test(arguments: [1, 2, 3, 7, 16, 33, 1000, 100_000])
     func messagesComeOutWholeHoweverTheirBytesArrive(pieces: Int) throws {
         let messages = (0..<20).map { number in
-            OpMsg(body: ["ping": .int32(Int32(number)), "text": .string(BSONString(String(repeating: "x", count: number * 40)))])
-                .encoded(requestID: Int32(number), responseTo: 0)
+            OpMsg(body: [
+                "ping": .int32(Int32(number)), "text": .string(BSONString(String(repeating: "x", count: number * 40))),
+            ])
+            .encoded(requestID: Int32(number), responseTo: 0)
         }
         let frames = try decodeAll(messages.flatMap { $0 }, inPiecesOf: pieces)
         #expect(frames.map(Array.init) == messages)
@@ -86,7 +88,8 @@ import Testing
         let cases: [[UInt8]] = [
             [], body + body, section("documents", documents), body + section("", documents),
             body + section("documents", documents) + section("documents", documents),
-            body + section("insert", documents), body + [2], [0, 5, 0], body + [1, 0, 0, 0, 0], body + [1, 255, 0, 0, 0, 65],
+            body + section("insert", documents), body + [2], [0, 5, 0], body + [1, 0, 0, 0, 0],
+            body + [1, 255, 0, 0, 0, 65],
             body + [1, 255, 255, 255, 255], body + [1, 8, 0, 0, 0, 65, 66, 67],
         ]
         for sections in cases {
@@ -96,7 +99,9 @@ import Testing
 
     @Test func E05_unknownRequiredFlagsAreRefusedAndOptionalOnesPassed() throws {
         let body = [0] + Array(self.body.bytes)
-        #expect(throws: WireError.unknownFlags(1 << 2)) { try OpMsg(parsing: message(flags: 1 << 2, sections: body)[...]) }
+        #expect(throws: WireError.unknownFlags(1 << 2)) {
+            try OpMsg(parsing: message(flags: 1 << 2, sections: body)[...])
+        }
         _ = try OpMsg(parsing: message(flags: 1 << 20, sections: body)[...])
     }
 
@@ -130,7 +135,8 @@ import Testing
         for _ in 0..<20_000 {
             var damaged = bytes
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
-                damaged[Int.random(in: 0..<damaged.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+                damaged[Int.random(in: 0..<damaged.count, using: &generator)] = UInt8.random(
+                    in: 0...255, using: &generator)
             }
             _ = try? OpMsg(parsing: damaged[...])
             _ = try? OpQuery(parsing: damaged[...])
@@ -175,7 +181,8 @@ import Testing
     }
 
     @Test func E03_aBombStopsAtTheLimit() throws {
-        let bomb = OpMsg(body: ["x": .string(BSONString(String(repeating: "a", count: 2_000_000)))]).encoded(requestID: 1, responseTo: 0)
+        let bomb = OpMsg(body: ["x": .string(BSONString(String(repeating: "a", count: 2_000_000)))]).encoded(
+            requestID: 1, responseTo: 0)
         for compressor in [Compressor.snappy, .zlib] {
             let packed = try OpCompressed.pack(bomb, with: compressor)
             #expect(throws: WireError.self) { try OpCompressed.unpack(packed[...], messageBytesMax: 1_000_000) }

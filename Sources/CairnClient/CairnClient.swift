@@ -1,0 +1,145 @@
+public import CairnBSON
+import CairnRaft
+import CairnReplication
+import CairnSharding
+import CairnWire
+public import NIOCore
+import NIOPosix
+
+/// A client that routes for itself: it learns the cluster from any of its nodes, keeps the shard map, and sends each
+/// operation straight to the leader that owns the key.
+///
+/// ```swift
+/// let client = try await CairnClient.connect(to: "mongodb://127.0.0.1:27017/")
+/// let stones = client.database("hill").collection("stones", of: Stone.self)
+/// try await stones.insertOne(Stone(_id: 1, weight: 12))
+/// for try await stone in stones.find(["weight": ["$gt": 10]]) { print(stone) }
+/// ```
+///
+/// Operations that a change of leaders interrupts are repeated until their deadline; a write is applied once however often
+/// it is sent. May be used from any task; one client serves many.
+public final class CairnClient: Sendable {
+    let core: RoutingCore
+    /// The threads, when they are the client's own.
+    private let eventLoops: MultiThreadedEventLoopGroup?
+
+    private init(core: RoutingCore, eventLoops: MultiThreadedEventLoopGroup?) {
+        self.core = core
+        self.eventLoops = eventLoops
+    }
+
+    /// Learns the cluster from the first of the hosts that answers.
+    ///
+    /// - Throws: ``ClientError`` with code `badAddress` or `unreachable`.
+    public static func connect(to address: String) async throws(ClientError) -> CairnClient {
+        let hosts = try ConnectionString(address)
+        let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let eventLoop = eventLoops.next()
+        do throws(ClientError) {
+            let layout = try await ClusterDiscovery.layout(from: hosts, on: eventLoop)
+            let core = RoutingCore(eventLoop: eventLoop)
+            await core.start(layout: layout)
+            return CairnClient(core: core, eventLoops: eventLoops)
+        } catch {
+            try? await eventLoops.shutdownGracefully()
+            throw error
+        }
+    }
+
+    /// Another client of the same cluster on the same event loop, with connections of its own.
+    public func sibling() async throws(ClientError) -> CairnClient {
+        guard let layout = await core.layout else { throw ClientError(.closed, "the client is closed") }
+        let other = RoutingCore(eventLoop: core.eventLoop)
+        await other.start(layout: layout)
+        return CairnClient(core: other, eventLoops: nil)
+    }
+
+    /// The client addresses of all nodes, `HOST:PORT`.
+    public func nodeAddresses() async throws(ClientError) -> [String] {
+        guard let layout = await core.layout else { throw ClientError(.closed, "the client is closed") }
+        return layout.nodes.map(\.clientAddress)
+    }
+
+    /// The event loop on which the client and its connections live.
+    public var eventLoop: any EventLoop { core.eventLoop }
+
+    /// A handle on a database; it need not exist.
+    public func database(_ name: String) -> ClientDatabase { ClientDatabase(client: self, name: name) }
+
+    /// Runs a command and returns its whole reply.
+    ///
+    /// - Parameter timeout: how long the command may take, elections included; nil means 15 seconds.
+    /// - Throws: ``ClientError`` when the reply has `ok: 0` or statements failed; `CancellationError` is thrown as
+    ///   ``ClientError/Code/closed``.
+    @discardableResult
+    public func run(
+        _ command: Document, sequences: [(name: String, documents: [Document])] = [], in database: String,
+        timeout: Duration? = nil
+    ) async throws(ClientError) -> Document {
+        let reply = try await core.run(command, sequences: sequences, in: database, timeout: timeout)
+        if let error = ClientError.inside(reply) { throw error }
+        return reply
+    }
+
+    /// The executor of the client's event loop. An actor that shares it calls the client without a change of threads, which
+    /// costs more than the client's own work.
+    public var executor: any SerialExecutor { core.eventLoop.executor }
+
+    /// Ends all connections; operations under way fail.
+    public func close() async {
+        await core.close()
+        try? await eventLoops?.shutdownGracefully()
+    }
+}
+
+/// The part of a client that lives on its event loop.
+actor RoutingCore {
+    nonisolated let eventLoop: any EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
+
+    private let clock: ClientClock
+    private var router: Router?
+    private var gateway: ClusterGateway?
+    private var seconds: RepeatedTask?
+    private(set) var layout: ClusterLayout?
+
+    init(eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+        clock = ClientClock(eventLoop: eventLoop)
+    }
+
+    func start(layout: ClusterLayout) {
+        let gateway = ClusterGateway(layout: layout, eventLoop: eventLoop)
+        self.gateway = gateway
+        self.layout = layout
+        router = Router(layout: layout, gateway: gateway, clock: clock) { UInt64.random(in: 0 ... .max) }
+        seconds = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { [weak self] _ in
+            self?.assumeIsolated { $0.router?.tick() }
+        }
+    }
+
+    func run(
+        _ command: Document, sequences: [(name: String, documents: [Document])], in database: String, timeout: Duration?
+    ) async throws(ClientError) -> Document {
+        guard let router else { throw ClientError(.closed, "the client is closed") }
+        guard let name = command.first(where: { _ in true })?.name.string else {
+            throw ClientError(.coding, "a command without a name")
+        }
+        if Task.isCancelled { throw ClientError(.closed, "the operation was cancelled") }
+        var request = ClientCommand(name: name, database: database, body: command, sequences: sequences)
+        if let timeout {
+            let parts = timeout.components
+            let nanoseconds =
+                UInt64(max(parts.seconds, 0)) * 1_000_000_000 + UInt64(max(parts.attoseconds, 0)) / 1_000_000_000
+            request.deadline = clock.nanoseconds + nanoseconds
+        }
+        return await router.run(request)
+    }
+
+    func close() {
+        seconds?.cancel()
+        gateway?.close()
+        router = nil
+        gateway = nil
+    }
+}

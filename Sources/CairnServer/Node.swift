@@ -1,0 +1,122 @@
+import CairnBSON
+import CairnDatabase
+import CairnFiles
+import CairnRaft
+import CairnReplication
+import CairnSharding
+import CairnStorage
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// A whole node: its data folder, its event loops, its listeners.
+///
+/// As a service it runs until it is told to shut down: then it hands its leaderships to other nodes, lets its clients go,
+/// and closes its tablets.
+public final class Node: Service {
+    let shared: NodeShared
+    let barrier = PeerBarrier()
+    private let loops: [NodeLoop]
+    private let eventLoops: MultiThreadedEventLoopGroup
+
+    /// - Parameter arguments: the command line, for `getCmdLineOpts`.
+    public init(configuration: NodeConfiguration, arguments: [String], logger: Logger) {
+        shared = NodeShared(
+            configuration: configuration, layout: configuration.layout, arguments: arguments, logger: logger)
+        eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: configuration.eventLoops)
+        let shared = shared
+        loops = eventLoops.makeIterator().enumerated().map { NodeLoop(eventLoop: $1, index: $0, shared: shared) }
+    }
+
+    /// Opens the data folder, serves, and returns after a clean shutdown.
+    ///
+    /// - Throws: what the node cannot start with: a folder in use or of another node, a port that is taken, damage.
+    public func run() async throws {
+        let configuration = shared.configuration
+        let storage = try NodeStorage.open(configuration, logger: shared.logger)
+        let peers = PeerNetwork(configuration: configuration, loops: loops, barrier: barrier, logger: shared.logger)
+        for loop in loops {
+            await loop.start(siblings: loops) { peers.gateway(for: $0) }
+            try await loop.host { try storage.makeHost(on: $0, peers: peers) }
+        }
+        let peerListener = try await bind("peer", configuration.address.peer) {
+            try await PeerListener(
+                identity: LinkHello(
+                    purpose: .raft, sender: configuration.node.rawValue, receiver: 0, cluster: configuration.clusterName
+                ),
+                inbox: NodeInbox(loops: loops, shared: shared), barrier: barrier, logger: shared.logger
+            ).start(on: $0, group: eventLoops)
+        }
+        await peers.start()
+        let clientListener = try await bind("client", configuration.address.client) {
+            try await ClientListener(
+                loops: loops, connectionsMax: configuration.connectionsMax, connectionCount: shared.connectionCount,
+                logger: shared.logger
+            ).start(on: $0, group: eventLoops)
+        }
+        shared.logger.info(
+            "node is up",
+            metadata: [
+                "node": "\(configuration.node.rawValue)", "client": "\(configuration.address.client)",
+                "data": "\(configuration.dataDirectory)",
+            ])
+        let admin = AdminEndpoint(node: self).application()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await admin.runService(gracefulShutdownSignals: []) }
+            group.addTask { try await gracefulShutdown() }
+            try await group.next()
+            group.cancelAll()
+        }
+        shared.logger.info("shutting down", metadata: ["node": "\(configuration.node.rawValue)"])
+        try? await clientListener.close()
+        await drain()
+        for loop in loops { await loop.stop() }
+        await peers.stop()
+        try? await peerListener.close()
+        for loop in loops { await loop.closeGroups() }
+        storage.close()
+        try await eventLoops.shutdownGracefully()
+        shared.logger.info("node is down", metadata: ["node": "\(configuration.node.rawValue)"])
+    }
+
+    /// Hands leaderships over for up to five seconds: a majority elsewhere takes them, and where there is none nobody can.
+    private func drain() async {
+        for _ in 0..<100 {
+            var isDrained = true
+            for loop in loops where await !loop.drain() { isDrained = false }
+            if isDrained { return }
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    private func bind(
+        _ what: String, _ endpoint: SocketEndpoint, _ start: (SocketEndpoint) async throws -> any Channel
+    ) async throws -> any Channel {
+        do { return try await start(endpoint) } catch {
+            throw ConfigurationError(
+                key: "cluster.nodes", problem: "the \(what) address \(endpoint) cannot be listened on (\(error))",
+                fix: "stop what uses the port, or choose another")
+        }
+    }
+
+    /// The replicas on this node, in order of their groups.
+    func groupStatuses() async -> [ReplicaStatus] {
+        var all: [ReplicaStatus] = []
+        for loop in loops { all += await loop.groupStatuses() }
+        return all.sorted { $0.group.rawValue < $1.group.rawValue }
+    }
+
+    /// Groups with a replica here whose leader is not known.
+    func leaderlessGroups() async -> [GroupID] {
+        await groupStatuses().filter { status in
+            if case .follower(nil) = status.role { true } else { false }
+        }.map(\.group)
+    }
+}
+
+extension NodeLoop {
+    func groupStatuses() -> [ReplicaStatus] {
+        groups.keys.compactMap { host?.status(of: $0) }
+    }
+}

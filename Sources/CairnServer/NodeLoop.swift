@@ -1,0 +1,321 @@
+import CairnBSON
+import CairnDatabase
+import CairnFiles
+import CairnQuery
+import CairnRaft
+import CairnReplication
+import CairnSharding
+import CairnWire
+import Glibc
+import Logging
+import NIOCore
+
+/// All of a node that lives on one event loop: connections, a router, and the replicas of some of the groups.
+///
+/// The loop is this actor's executor, so whatever belongs to it is touched by one thread and needs no lock. Work that
+/// arrived in one turn of the loop is gathered and carried out together at the turn's end (``flush()``): one log batch,
+/// one frame a peer.
+actor NodeLoop {
+    nonisolated let eventLoop: any EventLoop
+    nonisolated let shared: NodeShared
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
+
+    let clock: LoopClock
+    /// All loops of the node, this one included.
+    private(set) var siblings: [NodeLoop] = []
+    var connections: [ConnectionID: ClientConnection] = [:]
+    private(set) var router: Router?
+    private(set) var host: GroupHost?
+    private(set) var groups: [GroupID: DataGroup] = [:]
+    private var groupsInOrder: [DataGroup] = []
+    private var nextConnection: UInt64
+    private var nextOperation: Int32 = 1
+    private var flushScheduled = false
+    private var ticker: RepeatedTask?
+    private var seconds: RepeatedTask?
+    private var randomSource = SystemRandomNumberGenerator()
+
+    init(eventLoop: any EventLoop, index: Int, shared: NodeShared) {
+        self.eventLoop = eventLoop
+        self.shared = shared
+        clock = LoopClock(eventLoop: eventLoop)
+        // Numbers of connections are unique within the node, and say which loop has them.
+        nextConnection = UInt64(index) << 40 | 1
+    }
+
+    // MARK: Life
+
+    /// Gives the loop its router; connections may come from then on.
+    func start(siblings: [NodeLoop], makeGateway: @Sendable (isolated NodeLoop) -> any GroupGateway) {
+        self.siblings = siblings
+        clock.afterWork = { [unowned self] in assumeIsolated { $0.setNeedsFlush() } }
+        router = Router(layout: shared.layout, gateway: makeGateway(self), clock: clock) {
+            UInt64.random(in: 0 ... .max)
+        }
+        seconds = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { [weak self] _ in
+            self?.assumeIsolated { $0.everySecond() }
+        }
+    }
+
+    /// Adopts the replicas that live on this loop and starts their clock.
+    func host(_ make: @Sendable (isolated NodeLoop) throws -> (GroupHost, [DataGroup])) throws {
+        let (host, groups) = try make(self)
+        self.host = host
+        groupsInOrder = groups
+        for group in groups { self.groups[group.group] = group }
+        let interval = TimeAmount.milliseconds(Int64(max(shared.configuration.heartbeatMilliseconds / 2, 5)))
+        ticker = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
+            self?.assumeIsolated { $0.tick() }
+        }
+    }
+
+    /// Hands every leadership to another node; true once there is none left.
+    func drain() -> Bool {
+        guard let host else { return true }
+        host.beginShutdown()
+        setNeedsFlush()
+        return host.isDrained
+    }
+
+    func stop() {
+        ticker?.cancel()
+        seconds?.cancel()
+        for connection in connections.values { connection.channel.close(promise: nil) }
+    }
+
+    /// Closes the tablets; nothing may use them afterwards.
+    func closeGroups() {
+        for group in groupsInOrder {
+            do { try group.close() } catch {
+                shared.logger.error(
+                    "a tablet did not close cleanly; its log is replayed at the next start",
+                    metadata: ["group": "\(group.group.rawValue)", "reason": "\(error)"])
+            }
+        }
+        groupsInOrder = []
+        groups = [:]
+        host = nil
+    }
+
+    private func tick() {
+        host?.tick(now: clock.nanoseconds)
+        flush()
+        if let failure = host?.failure {
+            shared.logger.critical("the node cannot go on", metadata: ["reason": "\(failure)"])
+            fatalExit()
+        }
+    }
+
+    private func everySecond() {
+        router?.tick()
+        if groups[.meta]?.role.isLeader == true, let router {
+            Task.immediate { await router.resumeCatalogWork() }
+        }
+    }
+
+    // MARK: Groups
+
+    /// Sees to it that what has gathered is carried out at the end of this turn of the loop.
+    func setNeedsFlush() {
+        guard !flushScheduled, host != nil else { return }
+        flushScheduled = true
+        eventLoop.execute { [self] in assumeIsolated { $0.flush() } }
+    }
+
+    private func flush() {
+        flushScheduled = false
+        guard let host else { return }
+        for group in groupsInOrder { group.flush() }
+        host.flush()
+        // What the host applied may have answers to give and writes to propose: those go with the next turn.
+        if groupsInOrder.contains(where: { $0.needsFlush }) { setNeedsFlush() }
+    }
+
+    /// Raft messages or a piece of a snapshot, already known to be for groups of this loop or for all.
+    func receive(_ frame: ArraySlice<UInt8>, from peer: NodeID, over channel: PeerChannel) {
+        host?.receive(frame: frame, from: peer, over: channel, now: clock.nanoseconds)
+        setNeedsFlush()
+    }
+
+    func receive(_ messages: [PeerMessage]) {
+        for message in messages { host?.receive(message, now: clock.nanoseconds) }
+        setNeedsFlush()
+    }
+
+    /// The loop of this node on which a group lives.
+    func loop(of group: GroupID) -> NodeLoop { siblings[Int(group.rawValue) % siblings.count] }
+
+    /// Carries out a request that came as bytes, on whichever loop its group lives, and answers in bytes.
+    ///
+    /// `answer` is called once, on some loop of the node.
+    nonisolated func call(
+        _ bytes: ArraySlice<UInt8>, group: GroupID, among loops: [NodeLoop],
+        answer: @escaping @Sendable ([UInt8]) -> Void
+    ) {
+        let request: GroupRequest
+        do throws(DatabaseError) { request = try GroupRequest(decoding: bytes) } catch {
+            return answer(
+                GroupAnswer.failure(.error(QueryError(.failedToParse, "the request cannot be read: \(error)")))
+                    .encoded())
+        }
+        let owner = loops[Int(group.rawValue) % loops.count]
+        owner.onLoop {
+            $0.execute(request, in: group) { result in
+                switch result {
+                case .success(let reply): answer(GroupAnswer.reply(reply).encoded())
+                case .failure(let failure): answer(GroupAnswer.failure(failure).encoded())
+                }
+            }
+        }
+    }
+
+    /// Runs `work` on this loop: at once when the caller is on it.
+    nonisolated func onLoop(_ work: @escaping @Sendable (isolated NodeLoop) -> Void) {
+        if eventLoop.inEventLoop { assumeIsolated(work) } else { eventLoop.execute { [self] in assumeIsolated(work) } }
+    }
+
+    /// Carries out a request to a group's replica on this loop.
+    func execute(
+        _ request: GroupRequest, in group: GroupID, completion: @escaping (Result<GroupReply, GroupFailure>) -> Void
+    ) {
+        guard let replica = groups[group] else {
+            return completion(.failure(.unavailable("group \(group.rawValue) has no replica on this node")))
+        }
+        replica.execute(request, completion: completion)
+        setNeedsFlush()
+    }
+
+    /// A batch of the log is on the disk.
+    func logPersisted(_ batch: UInt64) {
+        host?.logPersisted(batch)
+        setNeedsFlush()
+    }
+
+    func leader(of group: GroupID) -> NodeID? { host?.leader(of: group) }
+
+    // MARK: Connections
+
+    func open(_ channel: any Channel) -> ConnectionID {
+        let id = ConnectionID(rawValue: nextConnection)
+        nextConnection += 1
+        connections[id] = ClientConnection(id: id, channel: channel)
+        return id
+    }
+
+    func close(_ id: ConnectionID) {
+        guard let connection = connections.removeValue(forKey: id) else { return }
+        connection.task?.cancel()
+    }
+
+    /// Takes one message of a client. Messages of a connection are answered in order, one at a time.
+    func receive(_ message: ArraySlice<UInt8>, on id: ConnectionID) {
+        guard let connection = connections[id] else { return }
+        if connection.task != nil {
+            connection.waiting.append(message)
+            if connection.waiting.count >= ClientConnection.waitingCountMax, !connection.isThrottled {
+                connection.isThrottled = true
+                connection.channel.setOption(.autoRead, value: false).whenFailure { _ in }
+            }
+        } else {
+            begin(message, on: connection)
+        }
+    }
+
+    private func begin(_ message: ArraySlice<UInt8>, on connection: ClientConnection) {
+        let request: ClientRequest
+        do throws(WireError) { request = try ClientRequest(parsing: message) } catch {
+            if case .document(let problem) = error, let header = try? MessageHeader(parsing: message) {
+                // The frame was whole, only what is in it is not BSON: the client hears of it and may go on.
+                let reply = Router.errorReply(QueryError(.invalidBSON, "\(problem)"))
+                return write(
+                    OpMsg(body: reply).encoded(requestID: nextRequestID(), responseTo: header.requestID), to: connection
+                )
+            }
+            shared.logger.warning(
+                "client sent a malformed message", metadata: ["client": "\(connection.remote)", "reason": "\(error)"])
+            connection.channel.close(promise: nil)
+            return
+        }
+        if request.name == GroupCallCommand.name {
+            // Calls of a routing client say which group they are for and may overtake each other.
+            return GroupCallCommand.begin(request, on: connection, node: self)
+        }
+        // The hot path runs to its end here, on the stack of the socket's read, unless it has to wait.
+        let task = Task.immediate { await self.answer(request, on: connection) }
+        if connection.isAnswering { connection.task = task }
+    }
+
+    private func answer(_ request: ClientRequest, on connection: ClientConnection) async {
+        connection.isAnswering = true
+        let number = nextOperation
+        nextOperation &+= 1
+        connection.current = ClientConnection.Operation(
+            number: number, name: request.name, database: request.database, command: request.body, startedAt: .now())
+        let reply = await run(request, on: connection)
+        connection.current = nil
+        connection.isAnswering = false
+        connection.task = nil
+        if request.expectsReply { write(request.encode(reply, requestID: nextRequestID()), to: connection) }
+        guard let next = connection.waiting.popFirst() else { return }
+        if connection.isThrottled, connection.waiting.count < ClientConnection.waitingCountMax / 2 {
+            connection.isThrottled = false
+            connection.channel.setOption(.autoRead, value: true).whenFailure { _ in }
+        }
+        begin(next, on: connection)
+    }
+
+    private func run(_ request: ClientRequest, on connection: ClientConnection) async -> Document {
+        guard let command = shared.commands[request.name] else {
+            return Router.errorReply(QueryError(.commandNotFound, "no such command: '\(request.name)'"))
+        }
+        shared.counters.count(
+            command.name, documents: request.sequences.first?.documents.count ?? 1)
+        switch command.action {
+        case .routed:
+            guard let router else { return Router.errorReply(QueryError(.shutdownInProgress, "the node is starting")) }
+            let routed: ClientCommand
+            do throws(QueryError) {
+                routed = try ClientCommand(
+                    body: request.body, sequences: request.sequences.map { ($0.name, $0.documents) })
+            } catch {
+                return Router.errorReply(error)
+            }
+            let reply = await router.run(routed)
+            if case .int32(let count)? = reply["n"] { connection.lastWriteCount = count }
+            return reply
+        case .local(let action):
+            let invocation = Invocation(
+                name: command.name, database: request.database, body: request.body, sequences: request.sequences,
+                connection: connection)
+            do { return try await action(invocation, self) } catch let error as QueryError {
+                return Router.errorReply(error)
+            } catch {
+                return Router.errorReply(QueryError(.internalError, "\(error)"))
+            }
+        }
+    }
+
+    func write(_ bytes: [UInt8], to connection: ClientConnection) {
+        var buffer = connection.channel.allocator.buffer(capacity: bytes.count)
+        buffer.writeBytes(bytes)
+        connection.channel.writeAndFlush(buffer, promise: nil)
+    }
+
+    func nextRequestID() -> Int32 {
+        defer { nextOperation &+= 1 }
+        return nextOperation
+    }
+
+    /// Sixteen random bytes with the marks of a version 4 UUID.
+    func randomUUID() -> [UInt8] {
+        var bytes = (0..<16).map { _ in UInt8.random(in: 0...255, using: &randomSource) }
+        bytes[6] = bytes[6] & 0x0F | 0x40
+        bytes[8] = bytes[8] & 0x3F | 0x80
+        return bytes
+    }
+}
+
+/// Ends the process at once: after a failed sync nothing that it believes about its disk may be acted upon.
+func fatalExit() -> Never {
+    exit(70)
+}

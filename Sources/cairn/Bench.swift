@@ -1,0 +1,94 @@
+import ArgumentParser
+import CairnBSON
+import CairnClient
+
+/// `cairn bench`: named workloads against a running cluster.
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure a running cluster.",
+        discussion: """
+            Documents are 1 KiB: an _id and ten fields of text, made from words and a fixed seed. Every write is \
+            acknowledged by a majority's disks. Each connection has one operation under way at a time. The collection \
+            bench.stones is dropped before and after.
+            """)
+
+    enum Workload: String, CaseIterable, ExpressibleByArgument {
+        case insert, insertMany, read, update
+    }
+
+    @Argument(help: ArgumentHelp("Workloads: insert, insertMany, read, update (default: all).", valueName: "workload"))
+    var workloads: [Workload] = Workload.allCases
+
+    @Option(help: ArgumentHelp("Any node of the cluster.", valueName: "address"))
+    var address = "127.0.0.1:27017"
+
+    @Option(help: ArgumentHelp("Connections, separated by commas.", valueName: "counts"))
+    var connections = "1,16,64"
+
+    @Option(help: ArgumentHelp("Seconds for each line of the table.", valueName: "seconds"))
+    var seconds = 5.0
+
+    @Option(help: ArgumentHelp("Documents that read and update choose from.", valueName: "count"))
+    var documents = 10_000
+
+    @Option(help: ArgumentHelp("Documents in one insertMany.", valueName: "count"))
+    var batch = 1_000
+
+    @Flag(help: "Send plain commands to the nodes in turn, as a driver does, instead of routing to the leaders.")
+    var viaRouter = false
+
+    @Flag(help: "End with one line of JSON.")
+    var json = false
+
+    func validate() throws {
+        guard !counts.isEmpty, counts.allSatisfy({ (1...10_000).contains($0) }) else {
+            throw ValidationError("--connections: '\(connections)' is not a list of numbers from 1 to 10000")
+        }
+        guard seconds > 0, documents > 0, (1...100_000).contains(batch) else {
+            throw ValidationError("--seconds and --documents must be above 0, --batch in 1...100000")
+        }
+    }
+
+    private var counts: [Int] {
+        let parts = connections.split(separator: ",").map { Int($0) }
+        return parts.contains(nil) ? [] : parts.compactMap { $0 }
+    }
+
+    func run() async throws {
+        let target = try await BenchTarget.connect(to: address, viaRouter: viaRouter, connections: counts.max() ?? 1)
+        print(
+            """
+            \(MachineLine.text)
+            \(viaRouter ? "through the nodes' routers" : "straight to the leaders"), \(seconds) s a line, \
+            documents of 1 KiB, insertMany of \(batch)
+
+            """)
+        var table = Table(
+            [
+                "workload", "connections", "operations/s", "documents/s", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms",
+                "errors",
+            ],
+            numbers: Set(1...8))
+        var rows: [String] = []
+        do {
+            try await target.prepare(documents: documents)
+            for workload in workloads {
+                for count in counts {
+                    let result = try await target.measure(
+                        workload, connections: count, duration: .seconds(seconds), documents: documents, batch: batch)
+                    table.add(result.cells(workload: workload.rawValue, connections: count))
+                    rows.append(result.json(workload: workload.rawValue, connections: count))
+                    print("\r\(workload.rawValue) with \(count): \(Int(result.documentsPerSecond)) documents/s        ")
+                }
+            }
+            try await target.finish()
+        } catch {
+            print("cairn bench: \(error)")
+            throw ExitCode(1)
+        }
+        print("\n" + table.text)
+        if json {
+            print(#"{"bench": "cairn", "machine": "\#(MachineLine.text)", "rows": [\#(rows.joined(separator: ", "))]}"#)
+        }
+    }
+}
