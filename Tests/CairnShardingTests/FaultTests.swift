@@ -186,7 +186,7 @@ struct FaultTests {
         try await cluster.fails(.hostUnreachable, ["find": "a"])
         #expect(cluster.requests[.find]! - before < 200)
         let started = cluster.clock.nanoseconds
-        try await cluster.fails(.hostUnreachable, ["find": "a", "maxTimeMS": 100])
+        try await cluster.fails(.maxTimeMSExpired, ["find": "a", "maxTimeMS": 100])
         #expect(cluster.clock.nanoseconds - started <= 200_000_000)
     }
 

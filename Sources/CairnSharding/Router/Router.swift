@@ -57,6 +57,10 @@ public final class Router {
             try Router.refuseTransactions(command)
             return try await dispatch(command)
         } catch {
+            if error.code == .hostUnreachable, command.body["maxTimeMS"]?.isTruthy == true {
+                return Router.errorReply(
+                    QueryError(.maxTimeMSExpired, "operation exceeded time limit: \(error.message)"))
+            }
             return Router.errorReply(error, retryable: command.session != nil && Router.isRetryable(error))
         }
     }
