@@ -1,5 +1,6 @@
 import CairnBSON
 import CairnQuery
+import CairnSimulator
 import CairnStorage
 import Testing
 
@@ -131,6 +132,24 @@ import Testing
         }
         #expect(group.database.appliedIndex == index)
         #expect(try group.database.contentHash() == hash)
+    }
+
+    @Test func A30_anApplyThatFailsForLackOfSpaceIsRepeated() throws {
+        let group = try TestGroup()
+        try group.start([.on(1, ["a": 1])])
+        let request = group.request(.insert, [:], [["_id": 1, "a": 1]])
+        let evaluation = group.evaluate(request)
+        group.propose()
+        let index = group.database.appliedIndex
+        _ = group.files.inject(DiskFault(.error(.outOfSpace), on: .write, lasts: true))
+        #expect(throws: DatabaseError.self) { try group.applyAll() }
+        #expect(group.database.appliedIndex == index)
+        #expect(evaluation.restsOn > group.database.appliedPosition, "nothing is answered")
+        group.files.removeFaults()
+        try group.applyAll()
+        #expect(evaluation.restsOn <= group.database.appliedPosition)
+        #expect(try group.find(["a": 1]).count == 1)
+        try group.validate()
     }
 
     @Test func replicasThatApplyTheSamePayloadsAreEqual() throws {
