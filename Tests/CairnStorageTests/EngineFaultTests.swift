@@ -277,6 +277,78 @@ import Testing
         try again.close()
     }
 
+    @Test(arguments: [FileError.Operation.create, .write, .synchronize, .rename, .synchronizeDirectory])
+    func B11_whateverFailsWhileCURRENTIsSwitchedOneGoodManifestRemains(operation: FileError.Operation) throws {
+        for nth in 1...3 {
+            let disk = SimulatedFileSystem(seed: UInt64(nth))
+            try Self.filled(disk, count: 30).close()
+            // Opening starts a new manifest.
+            let path = operation == .synchronizeDirectory ? "/e" : nth == 3 ? "MANIFEST" : "CURRENT"
+            let fault = disk.inject(
+                DiskFault(.error(nth == 2 ? .outOfSpace : .io), on: operation, pathContains: path, nth: min(nth, 2)))
+            let engine = try? Engine.open(
+                directory: "/e", fileSystem: disk, options: EngineOptions(), background: ManualBackgroundExecutor())
+            try? engine?.close()
+            disk.remove(fault: fault)
+            disk.cutPower()
+            disk.restart()
+            let again = try Engine.open(
+                directory: "/e", fileSystem: disk, options: EngineOptions(), background: ManualBackgroundExecutor())
+            for number in 1...30 { #expect(try again.get(Self.key(number)) != nil, "\(operation) \(nth)") }
+            #expect(try disk.list("/e").filter { $0.hasPrefix("MANIFEST") }.count == 1)
+            try again.close()
+        }
+    }
+
+    @Test func B13_tablesOfAnEditWhoseSyncFailedAreThereIfTheEditIs() throws {
+        for keepsPower in [true, false] {
+            let disk = SimulatedFileSystem(seed: 4)
+            let background = ManualBackgroundExecutor()
+            var options = EngineOptions.tiny
+            options.disablesAutomaticCompaction = true
+            let engine = try Self.filled(disk, options)
+            disk.inject(DiskFault(.error(.io), on: .synchronize, pathContains: "MANIFEST", nth: 1))
+            #expect {
+                try engine.compactRange()
+            } throws: { ($0 as? StorageError)?.code == .failed }
+            background.runAll()
+            #expect(try engine.get(Self.key(7)) != nil, "reads go on")
+            if keepsPower { disk.killProcess() } else { disk.cutPower() }
+            disk.restart()
+            let again = try Engine.open(directory: "/e", fileSystem: disk, options: options, background: background)
+            for number in 1...400 { #expect(try again.get(Self.key(number)) != nil) }
+            try again.verify()
+            try again.close()
+        }
+    }
+
+    @Test func B24_aMemtableIsNotFlushedBeforeAnOlderOne() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        let background = ManualBackgroundExecutor()
+        var options = EngineOptions.tiny
+        options.frozenMemtablesMax = 4
+        let engine = try Engine.open(directory: "/e", fileSystem: disk, options: options, background: background)
+        let fault = disk.inject(DiskFault(.error(.outOfSpace), on: .write, pathContains: ".sst", nth: 1))
+        var mark: UInt64 = 0
+        for round in 1...4 as ClosedRange<UInt8> {
+            var batch = WriteBatch()
+            for key in 0..<5 as Range<UInt8> { batch.put([key], Array(repeating: round, count: 1000)) }
+            mark += 1
+            try engine.apply(batch, at: Version(mark), mark: mark)
+            if round < 3 { background.runNext() }
+            #expect(try engine.get([2]) == ArraySlice(repeating: round, count: 1000))
+        }
+        disk.remove(fault: fault)
+        #expect(engine.durableMark < 4)
+        try engine.flush()
+        background.runAll()
+        #expect(engine.durableMark == 4)
+        for version in 1...4 as ClosedRange<UInt64> {
+            #expect(try engine.get([2], at: Version(version))?.first == UInt8(version))
+        }
+        try engine.close()
+    }
+
     @Test func B26_useAfterCloseIsAnError() throws {
         let disk = SimulatedFileSystem(seed: 1)
         let engine = try Self.filled(disk, count: 10)
