@@ -101,13 +101,19 @@ struct ProjectionTree: Sendable {
         to document: Document, _ situation: Situation, _ builder: inout DocumentBuilder
     ) throws(QueryError) {
         var handled = HandledFields(count: computes ? nodes.count : 0)
+        var untouched = UntouchedRun(of: document)
         for element in document {
             guard let index = index(of: element.name) else {
-                if keepsOthers { builder.append(element: element) }
+                if keepsOthers { untouched.extend(element) } else { untouched.flush(before: element, into: &builder) }
                 continue
             }
+            if case .include = nodes[index] {
+                untouched.extend(element)
+                continue
+            }
+            untouched.flush(before: element, into: &builder)
             switch nodes[index] {
-            case .include: builder.append(element: element)
+            case .include: break
             case .exclude: break
             case .value(let expression):
                 // An inclusion puts what it computes behind what it keeps.
@@ -133,6 +139,7 @@ struct ProjectionTree: Sendable {
                 if let value = try tree.applyToValue(element.value, situation) { builder.append(element.name, value) }
             }
         }
+        untouched.finish(into: &builder)
         guard computes else { return }
         for index in nodes.indices where !handled.contains(index) {
             switch nodes[index] {

@@ -90,15 +90,18 @@ struct UpdateTree: Sendable {
         var builder = DocumentBuilder(capacity: document.byteCount + 64)
         var handled: UInt64 = 0
         var handledMore: Set<Int> = []
+        var untouched = UntouchedRun(of: document)
         for element in document {
             guard let index = try index(of: element.name, situation) else {
-                builder.append(element: element)
+                untouched.extend(element)
                 continue
             }
+            untouched.flush(before: element, into: &builder)
             if index < 64 { handled |= 1 << UInt64(index) } else { handledMore.insert(index) }
             let here = try Self.apply(children[index].node, to: element.value, name(index), situation)
             if let here { builder.append(element.name, here) }
         }
+        untouched.finish(into: &builder)
         for index in children.indices {
             if index < 64 ? handled >> UInt64(index) & 1 == 1 : handledMore.contains(index) { continue }
             guard let name = try fieldName(of: children[index].step, situation) else {
