@@ -62,12 +62,8 @@ public final class Node: Service {
                 "data": "\(configuration.dataDirectory)",
             ])
         let admin = AdminEndpoint(node: self).application()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await admin.runService(gracefulShutdownSignals: []) }
-            group.addTask { try await gracefulShutdown() }
-            try await group.next()
-            group.cancelAll()
-        }
+        // It ends by itself when the service group asks for a graceful shutdown.
+        try await admin.run()
         shared.logger.info("shutting down", metadata: ["node": "\(configuration.node.rawValue)"])
         try? await clientListener.close()
         await drain()

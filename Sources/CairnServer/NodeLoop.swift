@@ -61,6 +61,10 @@ actor NodeLoop {
     func host(_ make: @Sendable (isolated NodeLoop) throws -> (GroupHost, [DataGroup])) throws {
         let (host, groups) = try make(self)
         self.host = host
+        let logger = shared.logger
+        host.onGroupFailure = { error in
+            logger.error("a replica has trouble", metadata: ["reason": "\(error)"])
+        }
         groupsInOrder = groups
         for group in groups { self.groups[group.group] = group }
         let interval = TimeAmount.milliseconds(Int64(max(shared.configuration.heartbeatMilliseconds / 2, 5)))
@@ -108,6 +112,8 @@ actor NodeLoop {
 
     private func everySecond() {
         router?.tick()
+        for group in groupsInOrder { group.tick() }
+        setNeedsFlush()
         if groups[.meta]?.role.isLeader == true, let router {
             Task.immediate { await router.resumeCatalogWork() }
         }
@@ -133,7 +139,10 @@ actor NodeLoop {
 
     /// Raft messages or a piece of a snapshot, already known to be for groups of this loop or for all.
     func receive(_ frame: ArraySlice<UInt8>, from peer: NodeID, over channel: PeerChannel) {
-        host?.receive(frame: frame, from: peer, over: channel, now: clock.nanoseconds)
+        if let error = host?.receive(frame: frame, from: peer, over: channel, now: clock.nanoseconds) {
+            shared.logger.warning(
+                "a peer's frame was refused", metadata: ["peer": "\(peer.rawValue)", "reason": "\(error)"])
+        }
         setNeedsFlush()
     }
 
@@ -172,6 +181,12 @@ actor NodeLoop {
     /// Runs `work` on this loop: at once when the caller is on it.
     nonisolated func onLoop(_ work: @escaping @Sendable (isolated NodeLoop) -> Void) {
         if eventLoop.inEventLoop { assumeIsolated(work) } else { eventLoop.execute { [self] in assumeIsolated(work) } }
+    }
+
+    /// A connection to a peer broke; what was under way on it is lost.
+    func peerDisconnected(_ peer: NodeID) {
+        host?.peerDisconnected(peer)
+        setNeedsFlush()
     }
 
     /// Carries out a request to a group's replica on this loop.

@@ -21,7 +21,11 @@ final class PeerNetwork: Sendable {
                     hello: LinkHello(
                         purpose: purpose, sender: configuration.node.rawValue, receiver: peer.id.rawValue,
                         cluster: configuration.clusterName),
-                    barrier: barrier, logger: logger)
+                    barrier: barrier, logger: logger,
+                    onDisconnect: { peer in
+                        guard purpose == .raft else { return }
+                        for loop in loops { loop.onLoop { $0.peerDisconnected(peer) } }
+                    })
             }
             return made
         }

@@ -5,10 +5,12 @@ import pathlib
 import random
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import time
 
+import bson
 import pytest
 from pymongo import MongoClient
 
@@ -30,6 +32,20 @@ def free_base_port():
     raise RuntimeError("no free ports")
 
 
+def raw_command(address, command):
+    """Sends one command as OP_MSG over a connection of its own and returns the reply."""
+    host, port = address.split(":")
+    body = bson.encode(command)
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(struct.pack("<iiiiI", 21 + len(body), 1, 0, 2013, 0) + b"\0" + body)
+        reply = b""
+        while len(reply) < 4 or len(reply) < struct.unpack("<i", reply[:4])[0]:
+            piece = connection.recv(65536)
+            assert piece, "the node closed the connection"
+            reply += piece
+    return bson.decode(reply[21:])
+
+
 class Cluster:
     """A cluster of its own, driven through scripts/cluster as a user would."""
 
@@ -38,7 +54,7 @@ class Cluster:
         self.base = free_base_port()
         self.size = nodes
         self.environment = {
-            **os.environ, "CAIRN_DIR": self.directory, "CAIRN_BASE_PORT": str(self.base), **(environment or {}),
+            "CAIRN_BINARY": str(ROOT / ".build/release/cairn"), **os.environ, "CAIRN_DIR": self.directory, "CAIRN_BASE_PORT": str(self.base), **(environment or {}),
         }
         self.clients = []
 

@@ -12,9 +12,7 @@ from conftest import ROOT
 
 
 def executable(cluster):
-    configuration = cluster.environment.get("CAIRN_CONFIGURATION", "release")
-    build = cluster.environment.get("CAIRN_BUILD_DIR", str(ROOT / ".build"))
-    return f"{build}/{configuration}/cairn"
+    return cluster.environment["CAIRN_BINARY"]
 
 
 def run(*words, **options):

@@ -31,6 +31,7 @@ actor PeerConnection {
     private let hello: LinkHello
     private let barrier: PeerBarrier
     private let logger: Logger
+    private let onDisconnect: @Sendable (NodeID) -> Void
 
     /// A request that waits for its answer.
     private struct Call {
@@ -52,7 +53,7 @@ actor PeerConnection {
 
     init(
         eventLoop: any EventLoop, peer: NodeID, endpoint: SocketEndpoint, hello: LinkHello, barrier: PeerBarrier,
-        logger: Logger
+        logger: Logger, onDisconnect: @escaping @Sendable (NodeID) -> Void
     ) {
         self.eventLoop = eventLoop
         self.peer = peer
@@ -60,6 +61,7 @@ actor PeerConnection {
         self.hello = hello
         self.barrier = barrier
         self.logger = logger
+        self.onDisconnect = onDisconnect
     }
 
     /// Whether frames can leave now.
@@ -161,6 +163,7 @@ actor PeerConnection {
         pingTask = nil
         guard channel != nil || !calls.isEmpty else { return }
         channel = nil
+        onDisconnect(peer)
         failCalls(.lost)
         dialLater()
     }
