@@ -56,6 +56,7 @@ extension Engine {
         background.submit(.flush) { [weak self] in
             guard let self else { return }
             work.change { $0.isFlushScheduled = false }
+            prepareSegment()
             try? flushFrozen()
         }
     }

@@ -74,6 +74,7 @@ extension Engine {
             directory, fileSystem, options, background, lock: lock, state: state, nextFileNumber: next)
         try engine.recover(segments.sorted(), after: state)
         engine.removeOrphans(names)
+        engine.prepareSegment()
         engine.scheduleCompaction()
         return engine
     }
@@ -143,7 +144,7 @@ extension Engine {
         }
         guard !closedFlag.exchange(true, ordering: .acquiringAndReleasing) else { return }
         work.change { $0.isClosing = true }
-        work.wait { $0.isFlushing || $0.isCompacting ? nil : () }
+        work.wait { $0.isFlushing || $0.isCompacting || $0.isPreparing ? nil : () }
         let files = writer.withLock { $0.log.syncPoint.files }
         if hasFailed.load(ordering: .acquiring) {
             if durableMark < mark { failure = self.failure.withLock { $0 } }

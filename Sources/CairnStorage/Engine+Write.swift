@@ -61,7 +61,7 @@ extension Engine {
     ) throws(StorageError) {
         do throws(FileError) {
             if writer.log.needsSegment {
-                try writer.log.beginSegment(number: makeFileNumber())
+                try writer.log.beginSegment { makeFileNumber() }
                 writer.activeSegments.append(writer.log.segmentNumber)
             }
             try writer.log.append(batch.encodedSlice, version: version.rawValue, mark: mark)
@@ -69,6 +69,33 @@ extension Engine {
             let failure = StorageError(error)
             if failure.code == .failed { fail(failure) }
             throw failure
+        }
+    }
+
+    /// Makes the log's next segment ahead of its use, because that syncs and writers should not wait for it.
+    func prepareSegment() {
+        guard options.wal == .enabled, !hasFailed.load(ordering: .acquiring) else { return }
+        let mayRun = work.withLock { work in
+            guard !work.isClosing, !work.isPreparing else { return false }
+            work.isPreparing = true
+            return true
+        }
+        guard mayRun else { return }
+        defer { work.change { $0.isPreparing = false } }
+        // The number is drawn with the lock held, so that no later segment gets a lower one unnoticed.
+        let wanted = writer.withLock { writer -> (number: UInt64, spare: String?)? in
+            writer.log.wantsSegment ? (makeFileNumber(), writer.log.takeSpare()) : nil
+        }
+        guard let (number, spare) = wanted else { return }
+        do throws(FileError) {
+            let segment = try WriteAheadLog.makeSegment(number, recycling: spare, in: directory, fileSystem)
+            if !writer.withLock({ $0.log.offer(segment, number: number) }) {
+                janitor.remove([FileName.wal(number).path(in: directory)])
+            }
+        } catch {
+            // The next writer makes one itself, and reports what is wrong.
+            let failure = StorageError(error)
+            if failure.code == .failed { fail(failure) }
         }
     }
 

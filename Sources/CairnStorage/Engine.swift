@@ -176,6 +176,8 @@ struct WorkState {
     var isFlushing = false
     var isCompactionScheduled = false
     var isCompacting = false
+    /// The log's next segment is being made.
+    var isPreparing = false
     var isClosing = false
     var error: StorageError?
     var appliesSinceError = 0

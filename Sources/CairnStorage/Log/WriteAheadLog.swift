@@ -18,6 +18,8 @@ struct WriteAheadLog {
     /// The segment that takes records; nil until the first record after the memtable was frozen.
     private(set) var segment: RecordLogWriter?
     private(set) var segmentNumber: UInt64 = 0
+    /// The segment after that, made ahead by the background so that no writer waits for its header's sync.
+    private var prepared: (number: UInt64, writer: RecordLogWriter)?
     /// Older segments with records that may not be on the disk yet, oldest first.
     private(set) var unsyncedSegments: [RecordLogWriter] = []
     /// The last record written.
@@ -43,21 +45,47 @@ struct WriteAheadLog {
 
     var needsSegment: Bool { segment == nil }
 
-    /// Begins a segment; a recycled one if there is any.
-    mutating func beginSegment(number: UInt64) throws(FileError) {
-        let header = RecordLogHeader(kind: Self.kind, number: number, fileID: fileSystem.makeFileID(), note: sequence)
+    /// Begins a segment: the one that was prepared, or a new one, whose header has to be synced here and now.
+    mutating func beginSegment(makeNumber: () -> UInt64) throws(FileError) {
+        if let (number, writer) = prepared {
+            prepared = nil
+            segment = writer
+            segmentNumber = number
+            return
+        }
+        let number = makeNumber()
+        segment = try Self.makeSegment(number, recycling: takeSpare(), in: directory, fileSystem)
+        segmentNumber = number
+    }
+
+    /// A file for ``makeSegment(_:recycling:in:_:)`` to use again.
+    mutating func takeSpare() -> String? { spares.popLast() }
+
+    /// Keeps a segment for ``beginSegment(makeNumber:)``; false if it is not wanted.
+    ///
+    /// The numbers of segments have to stand in the order of their records, so one that was overtaken is useless.
+    mutating func offer(_ writer: RecordLogWriter, number: UInt64) -> Bool {
+        guard prepared == nil, number > segmentNumber else { return false }
+        prepared = (number, writer)
+        return true
+    }
+
+    var wantsSegment: Bool { prepared == nil }
+
+    /// A segment with its header on the disk; in the place of a spare file, if there is one.
+    static func makeSegment(
+        _ number: UInt64, recycling spare: String?, in directory: String, _ fileSystem: any FileSystem
+    ) throws(FileError) -> RecordLogWriter {
+        let header = RecordLogHeader(kind: kind, number: number, fileID: fileSystem.makeFileID())
         let path = FileName.wal(number).path(in: directory)
-        if let spare = spares.popLast() {
+        if let spare {
             do throws(FileError) {
-                segment = try Self.recycle(spare, as: path, header: header, fileSystem)
+                return try recycle(spare, as: path, header: header, fileSystem)
             } catch  where StorageError(error).code != .failed {
                 // It stays behind as an orphan; a new file does as well.
-                segment = try Self.create(path, header: header, fileSystem)
             }
-        } else {
-            segment = try Self.create(path, header: header, fileSystem)
         }
-        segmentNumber = number
+        return try create(path, header: header, fileSystem)
     }
 
     private static func create(
@@ -146,6 +174,8 @@ struct WriteAheadLog {
     mutating func close() {
         for var segment in unsyncedSegments { try? segment.close() }
         try? segment?.close()
+        try? prepared?.writer.close()
+        prepared = nil
         unsyncedSegments = []
         segment = nil
     }
