@@ -1,0 +1,63 @@
+import ArgumentParser
+import CairnDatabase
+import CairnFiles
+import CairnReplication
+
+/// `cairn inspect`: what a file of the data folder says, and whether it is whole.
+struct Inspect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print a file of a node's data folder, or an overview of a folder.",
+        discussion: """
+            PATH is a data folder, a folder in it, or a file:
+
+              cairn inspect DATA                                  everything, in short
+              cairn inspect DATA/raft                             the log of all groups, and what it has of each
+              cairn inspect DATA/raft/segment-0000000001          its records
+              cairn inspect DATA/groups/1/tablet                  tables by level, the write-ahead log, the manifest
+              cairn inspect DATA/groups/1/tablet/MANIFEST-000004  its edits, and the tree after the last
+              cairn inspect DATA/groups/1/tablet/000007.wal       its batches
+              cairn inspect DATA/groups/1/tablet/000005.sst       footer, properties, blocks
+
+            Files are read and checked whole, however little is shown; the tables of a folder only with --verify.
+            Nothing is ever written and no lock is taken, so the node may be down or up.
+
+            The exit code is 0 when all is well, 1 when something is damaged (each place is named on a line that
+            begins with DAMAGE), and 2 when PATH cannot be read or is nothing that a node writes.
+            """)
+
+    @Argument(help: ArgumentHelp("A file or folder of the data folder.", valueName: "path"))
+    var path: String
+
+    @Flag(help: "Show the keys of tables and the operations of batches and log entries too.")
+    var keys = false
+
+    @Option(help: ArgumentHelp("Show at most this many lines of each list; 0 shows all.", valueName: "count"))
+    var limit = 20
+
+    @Flag(help: "Read and check every block of a folder's tables too.")
+    var verify = false
+
+    func validate() throws {
+        guard limit >= 0 else { throw ValidationError("--limit: \(limit) is negative") }
+    }
+
+    func run() throws {
+        var options = InspectionOptions()
+        options.showsKeys = keys
+        options.linesMax = limit == 0 ? nil : limit
+        options.readsEveryBlock = verify
+        options.describeKey = { KeyDescription.text(of: $0) }
+        options.describePayload = { ProposalDescription.lines(of: $0, showsKeys: $1) }
+        var report = InspectionReport { print($0) }
+        let inspector = DataDirectoryInspector(fileSystem: PosixFileSystem(), options: options)
+        do throws(FileError) {
+            try inspector.inspect(path, into: &report)
+        } catch {
+            print("cairn inspect: \(error)")
+            throw ExitCode(2)
+        }
+        guard !report.damages.isEmpty else { return }
+        print("\(InspectionText.count(report.damages.count, "damaged place"))")
+        throw ExitCode(1)
+    }
+}
