@@ -5,7 +5,8 @@ import CairnStorage
 /// The keys of a tablet in words, for people who look into files.
 ///
 /// An index's directions are in its descriptor, which a key does not carry. They are not needed: each field is tried both
-/// ways, and the slot in front of the `_id`, a hash of it, says where the fields end.
+/// ways, and the slot in front of the `_id`, a hash of it, says where the fields end. Only `null` and `MaxKey` are each
+/// other's mirror.
 public enum KeyDescription {
     /// What `key` stands for, or its bytes where it stands for nothing that is known.
     public static func text(of key: ArraySlice<UInt8>) -> String {
@@ -65,7 +66,7 @@ public enum KeyDescription {
             guard let field = reader.value(), reader.isAtEnd, var rest = entry(bytes.dropFirst(length), &failed) else {
                 continue
             }
-            rest.fields.insert(field, at: 0)
+            rest.fields.insert(field == "MaxKey" ? "null or MaxKey" : field, at: 0)
             return rest
         }
         failed.insert(bytes.startIndex)

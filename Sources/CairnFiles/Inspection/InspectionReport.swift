@@ -36,6 +36,22 @@ public struct InspectionReport {
         try body(&self)
     }
 
+    /// Keeps back what `body` says until `isOutdated` has looked at it; false when that threw it away.
+    ///
+    /// For what changes while it is looked at: a second look tells damage from a running node's work.
+    public mutating func tentatively<Failure: Error>(
+        _ body: (inout InspectionReport) throws(Failure) -> Void,
+        unless isOutdated: ([InspectedDamage]) throws(Failure) -> Bool
+    ) throws(Failure) -> Bool {
+        let lines = KeptLines()
+        var attempt = InspectionReport { lines.all.append($0) }
+        try body(&attempt)
+        if try isOutdated(attempt.damages) { return false }
+        for text in lines.all { line(text) }
+        damages += attempt.damages
+        return true
+    }
+
     /// Notes damage and says so.
     public mutating func damage(_ damage: InspectedDamage) {
         damages.append(damage)
@@ -51,6 +67,11 @@ public struct InspectionReport {
         let reason = error.reason.isEmpty ? "\(error.operation.rawValue): \(error.code.rawValue)" : error.reason
         damage(error.path, at: error.offset, reason)
     }
+}
+
+/// Lines that wait to be shown.
+private final class KeptLines {
+    var all: [String] = []
 }
 
 /// Bytes that are not what was written, or that cannot be read.

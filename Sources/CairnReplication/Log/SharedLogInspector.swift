@@ -131,21 +131,29 @@ public struct SharedLogInspector: Sendable {
     /// Shows the log's directory: its segments, and of each group what a start would find.
     public func directory(_ directory: String, into report: inout InspectionReport) {
         do throws(FileError) {
-            // A running node gives up its oldest segment now and then, perhaps between the list and the look.
-            for _ in 0..<3 {
-                do throws(FileError) { return try show(directory, into: &report) } catch {
-                    guard error.code == .notFound, try fileSystem.exists(directory) else { throw error }
-                    report.line("a segment was given up while it was looked at: once more")
+            // A running node begins segments and gives them up. If it did so meanwhile, what looks wrong may not be.
+            for _ in 1...5 {
+                let names = try fileSystem.list(directory)
+                var changed = false
+                let isShown = try report.tentatively { report throws(FileError) in
+                    changed = try show(names, directory, into: &report)
+                } unless: { damages throws(FileError) in
+                    if changed { return true }
+                    if damages.isEmpty { return false }
+                    return try fileSystem.list(directory) != names
                 }
+                if isShown { return }
             }
-            try show(directory, into: &report)
+            report.line("the log went on each time that it was looked at: look again")
         } catch {
             report.damage(error)
         }
     }
 
-    private func show(_ directoryPath: String, into report: inout InspectionReport) throws(FileError) {
-        let names = try fileSystem.list(directoryPath)
+    /// - Returns: whether the log went on so that what was read does not fit together.
+    private func show(
+        _ names: [String], _ directoryPath: String, into report: inout InspectionReport
+    ) throws(FileError) -> Bool {
         let numbers = names.compactMap { SharedLog.segmentNumber($0) }.sorted()
         let spares = names.count { Self.isSpare($0) }
         report.line(
@@ -166,7 +174,6 @@ public struct SharedLogInspector: Sendable {
                 }
                 if position > 0 { ends.append(header.note) }
             } catch {
-                guard error.code != .notFound else { throw error }
                 report.damage(error)
                 if position > 0 { ends.append(nil) }
             }
@@ -186,10 +193,8 @@ public struct SharedLogInspector: Sendable {
             log.segments[log.segments.count - 1].end = walk.position
             changed = changed || walk.changedMeanwhile
         }
-        guard !changed else {
-            return report.line("the log was written to while it was read: look again for its groups")
-        }
-        showGroups(&log, directoryPath, into: &report)
+        if !changed { showGroups(&log, directoryPath, into: &report) }
+        return changed
     }
 
     private func replay(

@@ -28,7 +28,14 @@ extension EngineInspector {
             }
             report.line("write-ahead log")
             report.indented { report in
-                showLog(files, state, in: directory, into: &report)
+                let isShown = report.tentatively { report in
+                    showLog(files, state, in: directory, into: &report)
+                } unless: { damages in
+                    // Segments below the manifest's first are nobody's any more, and are written over.
+                    guard !damages.isEmpty, let now = try? manifest(of: directory) else { return false }
+                    return now.state.logNumber != state.logNumber
+                }
+                if !isShown { report.line("it went on while it was read: look again") }
             }
             showOthers(names, state, number, into: &report)
         } catch {
@@ -121,7 +128,7 @@ extension EngineInspector {
             var batches = 0
             let last = try WALRecovery(fileSystem: fileSystem, directory: directory)
                 .replay(segments, after: state.flushedSequence) { _ throws(StorageError) in batches += 1 }
-            report.line("a start would replay \(batches) batches, through #\(last)")
+            report.line("a start would replay \(batches == 1 ? "1 batch" : "\(batches) batches"), through #\(last)")
         } catch {
             // A segment that went meanwhile is no loss; what stays wrong is.
             if (try? fileSystem.exists(error.file ?? directory)) ?? true { note(error, about: directory, in: &report) }

@@ -9,7 +9,6 @@ extension EngineInspector {
             report.line("begins after record #\(walk.header.note)")
             report.line("batches")
             var list = InspectionList(options)
-            var operations = InspectionList(options)
             var last: UInt64?
             reading: while true {
                 switch try walk.next() {
@@ -24,15 +23,17 @@ extension EngineInspector {
                             report.damage(path, at: record.offset, "record #\(batch.sequence) after #\(last)")
                         }
                         last = batch.sequence
+                        let isShown = list.showsNext
                         list.add(to: &report, describe(batch, record))
-                        if options.showsKeys { show(batch.batch, &operations, &report) }
+                        if isShown, options.showsKeys {
+                            report.indented { report in show(batch.batch, &report) }
+                        }
                     } catch {
                         note(error, about: path, in: &report)
                     }
                 }
             }
             list.finish(&report)
-            if options.showsKeys { operations.finish(&report) }
             showEnd(of: walk, list.count == 1 ? "1 batch" : "\(list.count) batches", into: &report)
         } catch {
             report.damage(error)
@@ -44,21 +45,19 @@ extension EngineInspector {
             + "\(InspectionText.count(record.batch.count, "operation")), durable through #\(record.durableSequence)"
     }
 
-    private func show(_ batch: WriteBatch, _ list: inout InspectionList, _ report: inout InspectionReport) {
-        var lines: [String] = []
+    private func show(_ batch: WriteBatch, _ report: inout InspectionReport) {
+        var list = InspectionList(options)
         batch.forEach { operation in
-            if list.showsNext {
-                switch operation {
-                case .put(let key, let value):
-                    lines.append("put \(options.describeKey(key)), \(InspectionText.count(value.count, "byte"))")
-                case .delete(let key): lines.append("delete \(options.describeKey(key))")
-                case .deleteRange(let from, let to):
-                    lines.append("delete \(options.describeKey(from)) to \(options.describeKey(to))")
-                }
+            switch operation {
+            case .put(let key, let value):
+                list.add(
+                    to: &report, "put \(options.describeKey(key)), \(InspectionText.count(value.count, "byte"))")
+            case .delete(let key): list.add(to: &report, "delete \(options.describeKey(key))")
+            case .deleteRange(let from, let to):
+                list.add(to: &report, "delete \(options.describeKey(from)) to \(options.describeKey(to))")
             }
-            list.note()
         }
-        report.indented { report in for line in lines { report.line(line) } }
+        list.finish(&report)
     }
 
     /// Shows a manifest: its edits, and the tree that they make.
