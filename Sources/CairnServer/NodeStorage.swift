@@ -134,6 +134,7 @@ final class NodeStorage: Sendable {
         var options = EngineOptions()
         options.memtableBytesMax = configuration.memtableBytesMax
         options.blockCache = cache
+        options.wal = configuration.tabletsHaveWAL ? .enabled : .disabled
         let settled = options
         return { directory in
             try Engine.open(directory: directory, fileSystem: fileSystem, options: settled, background: background)

@@ -39,9 +39,9 @@ struct BenchText {
         return BSONString(String(decoding: bytes, as: UTF8.self))
     }
 
-    mutating func document(id: Value) -> Document {
+    mutating func document(id: Value?) -> Document {
         var builder = DocumentBuilder()
-        builder.append("_id", id)
+        if let id { builder.append("_id", id) }
         for index in 0..<10 { builder.append("field\(index)", .string(field())) }
         return builder.finish()
     }

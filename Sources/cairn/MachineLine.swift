@@ -15,7 +15,7 @@ enum MachineLine {
             }
             unsafe fclose(file)
         }
-        let gibibytes = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) >> 30
+        let gibibytes = (sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))) >> 30
         return "\(sysconf(Int32(_SC_NPROCESSORS_ONLN))) cores of \(model), \(gibibytes) GiB"
     }
 }

@@ -34,6 +34,8 @@ public final class GroupHost {
     public var onGroupFailure: ((ReplicationError) -> Void)?
     /// Why this host does nothing any more; nil while it works.
     public private(set) var failure: ReplicationError?
+    /// Batches that were given to the log and are not on the disk yet.
+    public var logBatchesInFlight: Int { inFlight.count }
     public internal(set) var statistics = GroupHostStatistics()
 
     /// The time of the latest call that brought one.

@@ -90,6 +90,9 @@ public struct NodeConfiguration: Sendable {
     public var electionTimeoutMilliseconds = 1_000
     /// Bytes of a memtable before it is flushed (64 KiB to 1 GiB).
     public var memtableBytesMax = 32 << 20
+    /// Whether each tablet keeps a write-ahead log of its own beside the Raft log. It saves replaying the Raft log after a
+    /// SIGKILL, and costs a second write of everything.
+    public var tabletsHaveWAL = false
     /// Bytes of the block cache that all groups of the node share.
     public var cacheBytesMax = 256 << 20
     /// Log bytes that a group may keep beyond what its tablet has made durable, before lagging peers get a snapshot.

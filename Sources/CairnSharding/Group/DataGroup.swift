@@ -55,6 +55,8 @@ public final class DataGroup {
     private var bytesInFlight = 0
     /// When sessions are looked over next, by the monotonic clock.
     private var expiresSessionsAt: UInt64 = 0
+    /// When the next entry may be proposed, by the monotonic clock, while the engine is behind; 0 when it is not.
+    private var throttledUntil: UInt64 = 0
     /// Bytes of the requests that are in the open proposal.
     private var openBytes = 0
 
@@ -317,12 +319,16 @@ public final class DataGroup {
     }
 
     private var canPropose: Bool {
-        guard database.hasProposal, bytesInFlight < options.bytesInFlightMax else { return false }
-        return inFlight.count < options.entriesInFlight || openBytes >= options.batchBytes
+        guard database.hasProposal, bytesInFlight < options.bytesInFlightMax,
+            throttledUntil == 0 || clock.nanoseconds >= throttledUntil
+        else { return false }
+        if openBytes >= options.batchBytes { return true }
+        guard let consensus else { return false }
+        return inFlight.count < options.entriesInFlight && consensus.logBatchesInFlight < options.logBatchesInFlight
     }
 
     private func propose() {
-        guard let consensus, canPropose else { return }
+        guard let consensus, canPropose, !throttle() else { return }
         let now = UInt64(max(0, clock.wallMilliseconds))
         openBytes = 0
         while let proposal = database.takeProposal(nowMilliseconds: now) {
@@ -336,6 +342,20 @@ public final class DataGroup {
             inFlight.append((proposal.position, proposal.payload.count))
             bytesInFlight += proposal.payload.count
         }
+    }
+
+    /// Slows proposals down while the engine is behind with its flushes and compactions, and holds them back when it cannot
+    /// take more: the tablet's memory is bounded by what is proposed, since nothing that is committed may wait.
+    ///
+    /// - Returns: whether nothing may be proposed now.
+    private func throttle() -> Bool {
+        throttledUntil = 0
+        let pressure = database.engine.writePressure
+        guard pressure > 0 else { return false }
+        let delay = UInt64(options.throttleNanosecondsMax * pressure * pressure)
+        throttledUntil = clock.nanoseconds + delay
+        clock.schedule(afterNanoseconds: delay) { [weak self] in self?.flush() }
+        return pressure >= 1
     }
 
     /// Ends the tip while the role may last: evaluation goes on once all that was proposed is applied.

@@ -6,6 +6,9 @@ public protocol GroupConsensus: AnyObject {
     /// Appends an entry to the group's log. What becomes of it is known when it is applied, or when the role is lost.
     func propose(_ payload: [UInt8], in group: GroupID) throws(GroupProposalError) -> LogPosition
 
+    /// Batches of the node's log, of all groups, that are on their way to the disk.
+    var logBatchesInFlight: Int { get }
+
     /// The index that a read must see, when this node leads under a valid lease; nil otherwise.
     func leaseReadIndex(_ group: GroupID, now: UInt64) -> LogIndex?
 

@@ -8,6 +8,7 @@ import CairnStorage
 
 /// A group with one replica whose log commits whatever it is given, at the next flush.
 final class TestGroup: GroupConsensus {
+    var logBatchesInFlight: Int { 0 }
     let id: GroupID
     let node: NodeID
     let replica: DataGroup
