@@ -6,7 +6,6 @@ extension EngineInspector {
         do throws(FileError) {
             var walk = try RecordLogWalk(path, kind: WriteAheadLog.kind, in: fileSystem)
             show(walk.header, of: path, into: &report)
-            report.line("begins after record #\(walk.header.note)")
             report.line("batches")
             var list = InspectionList(options)
             var last: UInt64?
