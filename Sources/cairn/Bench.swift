@@ -60,7 +60,7 @@ struct Bench: AsyncParsableCommand {
             """
             \(MachineLine.text)
             \(viaRouter ? "through the nodes' routers" : "straight to the leaders"), \(seconds) s a line, \
-            documents of 1 KiB, insertMany of \(batch)
+            documents of 1 KiB, insertMany of \(batch), unordered
 
             """)
         var table = Table(

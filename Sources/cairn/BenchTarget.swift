@@ -160,7 +160,7 @@ actor BenchWorker {
             return (["insert": "stones"], ("documents", [stone(id: .objectID(objectID()))]), 1)
         case .insertMany:
             let stones = (0..<batch).map { _ in stone(id: .objectID(objectID())) }
-            return (["insert": "stones"], ("documents", stones), batch)
+            return (["insert": "stones", "ordered": false], ("documents", stones), batch)
         case .read:
             return (
                 [

@@ -195,6 +195,6 @@ struct Workload {
             if isDone { break }
             cut += 7
         }
-        #expect(cuts > 10)
+        #expect(cuts > 5)
     }
 }

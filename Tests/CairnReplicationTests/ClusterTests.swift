@@ -66,7 +66,8 @@ struct ClusterTests {
     }
 
     @Test(
-        "any mix of lost frames, partitions, kills and power cuts loses nothing acknowledged", arguments: SimulatedCluster.seeds(6)
+        "any mix of lost frames, partitions, kills and power cuts loses nothing acknowledged",
+        arguments: SimulatedCluster.seeds(6)
     )
     func chaos(seed: UInt64) throws {
         let cluster = try SimulatedCluster(seed: seed) { options in
@@ -92,7 +93,8 @@ struct ClusterTests {
     }
 
     @Test(
-        "A35: the log begins at or below what the tablet has made durable, at every power cut", arguments: SimulatedCluster.seeds(2)
+        "A35: the log begins at or below what the tablet has made durable, at every power cut",
+        arguments: SimulatedCluster.seeds(2)
     )
     func A35_purgeAgainstDurable(seed: UInt64) throws {
         let cluster = try SimulatedCluster(seed: seed) { $0.logEntriesKept = 5 }

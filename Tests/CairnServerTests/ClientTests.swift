@@ -16,6 +16,7 @@ private func withNode(_ body: (String) async throws -> Void) async throws {
         attempt += 1
         let port = Int.random(in: 20_000...50_000)
         var configuration = NodeConfiguration(standaloneIn: directory.path, port: port)
+        configuration.heartbeatMilliseconds = 50
         configuration.electionTimeoutMilliseconds = 300
         var logger = Logger(label: "test")
         logger.logLevel = .error

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from conftest import Cluster
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 from pymongo.read_preferences import ReadPreference
@@ -206,7 +207,19 @@ def test_A15_a_paused_leader_that_wakes_serves_no_stale_read(cluster):
     assert answers > 0
 
 
-def test_a_node_that_was_down_while_the_log_was_truncated_catches_up_by_snapshot(cluster):
+@pytest.fixture
+def forgetful_cluster():
+    """A cluster whose log keeps little for those who lag."""
+    cluster = Cluster(environment={
+        "CAIRN_RAFT_LOG_BYTES": str(2 << 20), "CAIRN_RAFT_LOG_ENTRIES": "64", "CAIRN_STORAGE_MEMTABLE_BYTES": str(1 << 20)})
+    try:
+        yield cluster.up()
+    finally:
+        cluster.remove()
+
+
+def test_a_node_that_was_down_while_the_log_was_truncated_catches_up_by_snapshot(forgetful_cluster):
+    cluster = forgetful_cluster
     client = cluster.client()
     collection = client.ledger.bulk
     collection.drop()
@@ -257,8 +270,6 @@ def test_a_clean_stop_hands_leadership_over_and_interrupts_hardly(cluster):
 
 
 def test_a_node_alone_keeps_its_data_over_sigkill(tmp_path):
-    from conftest import Cluster
-
     single = Cluster(nodes=1)
     try:
         single.up()

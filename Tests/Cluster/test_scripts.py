@@ -125,3 +125,24 @@ def test_bench_prints_its_table(cluster):
         assert word in done.stdout
     done = run(executable(cluster), "bench", "read", "--via-router", "--address", cluster.addresses[0], "--seconds", "0.3", "--connections", "2", "--documents", "500")
     assert done.returncode == 0 and "through the nodes' routers" in done.stdout
+
+
+def test_inspect_reads_a_running_node_and_a_stopped_one(cluster):
+    client = cluster.client()
+    client.inspected.stones.insert_many([{"_id": n, "text": "granite " * 20} for n in range(2000)])
+    data = f"{cluster.directory}/node-2/data"
+    running = run(executable(cluster), "inspect", data)
+    assert running.returncode == 0, running.stdout
+    cluster.run("stop", 2)
+    stopped = run(executable(cluster), "inspect", "--verify", data)
+    assert stopped.returncode == 0, stopped.stdout
+    assert "DAMAGE" not in stopped.stdout
+    assert run(executable(cluster), "inspect", "/etc/hostname").returncode != 0
+
+
+def test_the_demonstration_ends_with_every_answer_equal_to_pandas(cluster):
+    done = subprocess.run(
+        [str(ROOT / "scripts/demo"), "--rows", "30000"], env=cluster.environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "killed" in done.stdout and ", 0 failed" in done.stdout

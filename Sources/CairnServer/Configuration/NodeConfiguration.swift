@@ -86,7 +86,7 @@ public struct NodeConfiguration: Sendable {
     public var replicas = 3
     /// Milliseconds between a leader's heartbeats (10 to 1,000).
     public var heartbeatMilliseconds = 100
-    /// The longest time without a heartbeat before a follower campaigns, in milliseconds (3 heartbeats or more).
+    /// The longest time without a heartbeat before a follower campaigns, in milliseconds (5 heartbeats or more).
     public var electionTimeoutMilliseconds = 1_000
     /// Bytes of a memtable before it is flushed (64 KiB to 1 GiB).
     public var memtableBytesMax = 32 << 20
@@ -154,9 +154,9 @@ public struct NodeConfiguration: Sendable {
             (10...1000).contains(heartbeatMilliseconds), "raft.heartbeat-ms",
             "\(heartbeatMilliseconds) is not in 10...1000", "leave it out")
         try check(
-            electionTimeoutMilliseconds >= 3 * heartbeatMilliseconds && electionTimeoutMilliseconds <= 60_000,
-            "raft.election-timeout-ms", "\(electionTimeoutMilliseconds) is not in \(3 * heartbeatMilliseconds)...60000",
-            "at least three heartbeats should fit")
+            electionTimeoutMilliseconds >= 5 * heartbeatMilliseconds && electionTimeoutMilliseconds <= 60_000,
+            "raft.election-timeout-ms", "\(electionTimeoutMilliseconds) is not in \(5 * heartbeatMilliseconds)...60000",
+            "at least five heartbeats should fit")
         try check(
             (65_536...(1 << 30)).contains(memtableBytesMax), "storage.memtable-bytes",
             "\(memtableBytesMax) is not in 65536...1073741824", "leave it out")
