@@ -80,7 +80,8 @@ let package = Package(
         .target(
             name: "CairnClient",
             dependencies: [
-                "CairnBSON", "CairnWire", "CairnSharding",
+                "CairnBSON", "CairnWire", "CairnRaft", "CairnQuery", "CairnDatabase", "CairnReplication",
+                "CairnSharding",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

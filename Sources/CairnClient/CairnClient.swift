@@ -5,6 +5,7 @@ import CairnSharding
 import CairnWire
 public import NIOCore
 import NIOPosix
+import Synchronization
 
 /// A client that routes for itself: it learns the cluster from any of its nodes, keeps the shard map, and sends each
 /// operation straight to the leader that owns the key.
@@ -20,6 +21,7 @@ import NIOPosix
 /// it is sent. May be used from any task; one client serves many.
 public final class CairnClient: Sendable {
     let core: RoutingCore
+    private let isClosed = Atomic(false)
     /// The threads, when they are the client's own.
     private let eventLoops: MultiThreadedEventLoopGroup?
 
@@ -76,6 +78,8 @@ public final class CairnClient: Sendable {
         _ command: Document, sequences: [(name: String, documents: [Document])] = [], in database: String,
         timeout: Duration? = nil
     ) async throws(ClientError) -> Document {
+        // The core lives on an event loop that ends with the client: nothing may be sent there afterwards.
+        guard !isClosed.load(ordering: .acquiring) else { throw ClientError(.closed, "the client is closed") }
         let reply = try await core.run(command, sequences: sequences, in: database, timeout: timeout)
         if let error = ClientError.inside(reply) { throw error }
         return reply
@@ -87,6 +91,7 @@ public final class CairnClient: Sendable {
 
     /// Ends all connections; operations under way fail.
     public func close() async {
+        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         await core.close()
         try? await eventLoops?.shutdownGracefully()
     }
@@ -102,6 +107,10 @@ actor RoutingCore {
     private var gateway: ClusterGateway?
     private var seconds: RepeatedTask?
     private(set) var layout: ClusterLayout?
+    /// Commands that have no reply yet.
+    private var running = 0
+    /// Waits for the last of them.
+    private var drained: CheckedContinuation<Void, Never>?
 
     init(eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
@@ -133,13 +142,19 @@ actor RoutingCore {
                 UInt64(max(parts.seconds, 0)) * 1_000_000_000 + UInt64(max(parts.attoseconds, 0)) / 1_000_000_000
             request.deadline = clock.nanoseconds + nanoseconds
         }
-        return await router.run(request)
+        running += 1
+        let reply = await router.run(request)
+        running -= 1
+        if running == 0 { drained?.resume() }
+        return reply
     }
 
-    func close() {
+    /// Ends what is under way, and returns once nothing needs the event loop any more.
+    func close() async {
         seconds?.cancel()
         gateway?.close()
         router = nil
-        gateway = nil
+        guard running > 0 else { return }
+        await withCheckedContinuation { drained = $0 }
     }
 }

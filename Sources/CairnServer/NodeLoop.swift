@@ -257,7 +257,8 @@ actor NodeLoop {
         }
         // The hot path runs to its end here, on the stack of the socket's read, unless it has to wait.
         let task = Task.immediate { await self.answer(request, on: connection) }
-        if connection.isAnswering { connection.task = task }
+        // It may have ended and begun the next message already, whose task is the one to cancel then.
+        if connection.isAnswering, connection.task == nil { connection.task = task }
     }
 
     private func answer(_ request: ClientRequest, on connection: ClientConnection) async {

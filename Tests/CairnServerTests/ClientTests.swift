@@ -112,7 +112,10 @@ private struct Stone: Codable, Equatable, Sendable {
             let began = ContinuousClock.now
             _ = try? await task.value
             #expect(ContinuousClock.now - began < .seconds(5))
+            let underWay = Task { try await stones.insertOne(["_id": 2], timeout: .seconds(60)) }
             await client.close()
+            _ = try? await underWay.value
+            #expect(ContinuousClock.now - began < .seconds(20))
             let late = await #expect(throws: ClientError.self) { try await stones.count() }
             #expect(late?.code == .closed)
         }

@@ -1,5 +1,6 @@
 import CairnBSON
 import CairnDatabase
+import CairnQuery
 import CairnRaft
 import CairnReplication
 import CairnSharding
@@ -18,6 +19,7 @@ public final class ClusterGateway: GroupGateway {
     private let eventLoop: any EventLoop
     private let endpoints: [NodeID: (host: String, port: Int)]
     private var links: [NodeID: Link] = [:]
+    private var isClosed = false
 
     /// - Parameter eventLoop: where this is used and its connections live.
     public init(layout: ClusterLayout, eventLoop: any EventLoop) {
@@ -35,6 +37,9 @@ public final class ClusterGateway: GroupGateway {
         _ request: GroupRequest, to group: GroupID, at node: NodeID, deadline: UInt64,
         completion: @escaping (Result<GroupReply, GroupFailure>) -> Void
     ) {
+        guard !isClosed else {
+            return completion(.failure(.error(QueryError(.interruptedAtShutdown, "the client was closed"))))
+        }
         let eventLoop = eventLoop
         withConnection(to: node) { connection in
             guard let connection else {
@@ -53,7 +58,9 @@ public final class ClusterGateway: GroupGateway {
         }
     }
 
+    /// Ends all connections; calls under way fail, and later ones are refused.
     public func close() {
+        isClosed = true
         for case .open(let connection) in links.values { connection.assumeIsolated { $0.close() } }
         links = [:]
     }
