@@ -193,8 +193,8 @@ struct Workload {
             #expect(try victim.database.contentHash() == hashes[last], "seed \(seed), cut \(cut)")
             cuts += 1
             if isDone { break }
-            cut += 7
+            cut += 5
         }
-        #expect(cuts > 5)
+        #expect(cuts > 10)
     }
 }
