@@ -103,6 +103,7 @@ actor RoutingCore {
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
 
     private let clock: ClientClock
+    private let tasks: EventLoopTaskExecutor
     private var router: Router?
     private var gateway: ClusterGateway?
     private var seconds: RepeatedTask?
@@ -115,6 +116,7 @@ actor RoutingCore {
     init(eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
         clock = ClientClock(eventLoop: eventLoop)
+        tasks = EventLoopTaskExecutor(eventLoop)
     }
 
     func start(layout: ClusterLayout) {
@@ -143,7 +145,8 @@ actor RoutingCore {
             request.deadline = clock.nanoseconds + nanoseconds
         }
         running += 1
-        let reply = await router.run(request)
+        // Whoever calls: the waits of the router are over on this loop.
+        let reply = await withTaskExecutorPreference(tasks) { await router.run(request) }
         running -= 1
         if running == 0 { drained?.resume() }
         return reply

@@ -1,4 +1,5 @@
 import CairnBSON
+import CairnClient
 import CairnDatabase
 import CairnFiles
 import CairnQuery
@@ -21,6 +22,7 @@ actor NodeLoop {
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
 
     let clock: LoopClock
+    private let tasks: EventLoopTaskExecutor
     /// All loops of the node, this one included.
     private(set) var siblings: [NodeLoop] = []
     var connections: [ConnectionID: ClientConnection] = [:]
@@ -31,6 +33,7 @@ actor NodeLoop {
     private var nextConnection: UInt64
     private var nextOperation: Int32 = 1
     private var flushScheduled = false
+    private var alarmIsSet = false
     private var ticker: RepeatedTask?
     private var seconds: RepeatedTask?
     private var randomSource = SystemRandomNumberGenerator()
@@ -39,6 +42,7 @@ actor NodeLoop {
         self.eventLoop = eventLoop
         self.shared = shared
         clock = LoopClock(eventLoop: eventLoop)
+        tasks = EventLoopTaskExecutor(eventLoop)
         // Numbers of connections are unique within the node, and say which loop has them.
         nextConnection = UInt64(index) << 40 | 1
     }
@@ -115,7 +119,7 @@ actor NodeLoop {
         for group in groupsInOrder { group.tick() }
         setNeedsFlush()
         if groups[.meta]?.role.isLeader == true, let router {
-            Task.immediate { await router.resumeCatalogWork() }
+            Task.immediate(executorPreference: tasks) { await router.resumeCatalogWork() }
         }
     }
 
@@ -132,9 +136,25 @@ actor NodeLoop {
         flushScheduled = false
         guard let host else { return }
         for group in groupsInOrder { group.flush() }
-        host.flush()
+        host.flush(now: clock.nanoseconds)
+        if let deadline = host.flushDeadline { flushLater(at: deadline) }
         // What the host applied may have answers to give and writes to propose: those go with the next turn.
         if groupsInOrder.contains(where: { $0.needsFlush }) { setNeedsFlush() }
+    }
+
+    /// Sees to it that the host is flushed at its deadline even when nothing else happens. One alarm at a time: when it goes
+    /// off early, for a deadline that has moved, the flush sets the next.
+    private func flushLater(at deadline: UInt64) {
+        guard !alarmIsSet else { return }
+        alarmIsSet = true
+        let now = clock.nanoseconds
+        let delay = TimeAmount.nanoseconds(deadline > now ? Int64(deadline - now) : 0)
+        eventLoop.scheduleTask(in: delay) { [self] in
+            assumeIsolated {
+                $0.alarmIsSet = false
+                $0.flush()
+            }
+        }
     }
 
     /// Raft messages or a piece of a snapshot, already known to be for groups of this loop or for all.
@@ -256,7 +276,7 @@ actor NodeLoop {
             return GroupCallCommand.begin(request, on: connection, node: self)
         }
         // The hot path runs to its end here, on the stack of the socket's read, unless it has to wait.
-        let task = Task.immediate { await self.answer(request, on: connection) }
+        let task = Task.immediate(executorPreference: tasks) { await self.answer(request, on: connection) }
         // It may have ended and begun the next message already, whose task is the one to cancel then.
         if connection.isAnswering, connection.task == nil { connection.task = task }
     }

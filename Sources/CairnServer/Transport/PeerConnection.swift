@@ -212,6 +212,11 @@ actor PeerConnection {
         queuedBytes += size
         let written = eventLoop.makePromise(of: Void.self)
         written.futureResult.whenComplete { [self] _ in assumeIsolated { $0.queuedBytes -= size } }
+        if kind == .raft {
+            // All that a turn of the loop has for a peer is one frame; the sooner it leaves, the sooner it is on disk there.
+            channel.writeAndFlush(buffer, promise: written)
+            return true
+        }
         channel.write(buffer, promise: written)
         if !flushScheduled {
             flushScheduled = true
