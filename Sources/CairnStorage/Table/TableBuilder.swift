@@ -35,7 +35,7 @@ struct TableBuilder {
         block = BlockBuilder(restartInterval: options.restartInterval)
         description.number = number
         description.fileID = fileSystem.makeFileID()
-        file = try fileSystem.create(FileName.table(number).path(in: directory), preallocate: 0)
+        file = try fileSystem.createStream(FileName.table(number).path(in: directory))
         output.reserveCapacity(Self.writeBytes + 64 << 10)
     }
 
