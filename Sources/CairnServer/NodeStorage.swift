@@ -35,7 +35,7 @@ final class NodeStorage: Sendable {
         self.log = log
         self.logger = logger
         writer = LogWriter(log)
-        background = ThreadBackgroundExecutor(threads: 2)
+        background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         cache = BlockCache(capacityBytes: configuration.cacheBytesMax)
     }
 

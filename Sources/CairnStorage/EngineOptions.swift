@@ -23,18 +23,23 @@ public struct EngineOptions: Sendable {
     /// Every how many entries a block repeats a whole key.
     public var restartInterval = 8
     public var compression = BlockCodec.Compression.snappy
+    /// Of the tables of level 0, which a compaction soon writes again.
+    public var level0Compression = BlockCodec.Compression.none
     /// 10 bits a key give 1 % of lookups that read a table in vain; 0 builds no filter.
     public var bloomBitsPerKey = 10
+    /// The same for tables of level 0, of which a lookup asks all: 20 bits make it one in a thousand.
+    public var level0BloomBitsPerKey = 20
 
     /// Where a table of level 1 and below ends.
     public var tableBytesMax = 32 << 20
-    /// Tables of level 0 that start a compaction.
-    public var level0Trigger = 4
+    /// Tables of level 0 that start a compaction. What level 1 holds is written again each time, so that level 0 should
+    /// bring about as much as that; a read asks each table's filter.
+    public var level0Trigger = 8
     /// Tables of level 0 at which writers begin to be slowed down, and at which they are slowed down fully.
-    public var level0SlowdownTrigger = 12
-    public var level0StopTrigger = 24
+    public var level0SlowdownTrigger = 20
+    public var level0StopTrigger = 36
     /// What level 1 may hold; each level below holds ``levelSizeRatio`` times as much.
-    public var level1BytesMax = 128 << 20
+    public var level1BytesMax = 256 << 20
     public var levelSizeRatio = 10
     /// Do not compact unless ``Engine/compactRange(from:to:)`` asks for it.
     public var disablesAutomaticCompaction = false
@@ -54,6 +59,7 @@ public struct EngineOptions: Sendable {
         try require((64...(4 << 20)).contains(blockBytes), "blockBytes is between 64 and 4 Mi")
         try require((1...1024).contains(restartInterval), "restartInterval is between 1 and 1024")
         try require((0...64).contains(bloomBitsPerKey), "bloomBitsPerKey is between 0 and 64")
+        try require((0...64).contains(level0BloomBitsPerKey), "level0BloomBitsPerKey is between 0 and 64")
         try require(tableBytesMax >= blockBytes, "tableBytesMax is at least blockBytes")
         try require(level0Trigger >= 1, "level0Trigger is at least 1")
         try require(

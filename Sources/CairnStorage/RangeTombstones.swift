@@ -54,8 +54,8 @@ struct RangeTombstones: Sendable {
         }
     }
 
-    /// The fragment that holds `key`.
-    private func fragment(over key: BorrowedBytes) -> Fragment? {
+    /// The place of the fragment that holds `key`.
+    private func fragmentIndex(over key: BorrowedBytes) -> Int? {
         var low = 0
         var high = fragments.count
         while low < high {
@@ -67,19 +67,19 @@ struct RangeTombstones: Sendable {
             }
         }
         guard low < fragments.count, fragments[low].from.withBorrowedBytes({ $0.compare(key) <= 0 }) else { return nil }
-        return fragments[low]
+        return low
     }
 
     /// The newest deletion of `key` that a reader at `version` sees; 0 if there is none.
     func newest(over key: BorrowedBytes, at version: UInt64) -> UInt64 {
-        guard !fragments.isEmpty, let fragment = fragment(over: key) else { return 0 }
-        return fragment.versions.first { $0 <= version } ?? 0
+        guard !fragments.isEmpty, let index = fragmentIndex(over: key) else { return 0 }
+        return fragments[index].versions.first { $0 <= version } ?? 0
     }
 
     /// The first deletion of `key` after something was written at `version`; nil if there is none.
     func oldest(over key: BorrowedBytes, after version: UInt64) -> UInt64? {
-        guard !fragments.isEmpty, let fragment = fragment(over: key) else { return nil }
-        return fragment.versions.last { $0 > version }
+        guard !fragments.isEmpty, let index = fragmentIndex(over: key) else { return nil }
+        return fragments[index].versions.last { $0 > version }
     }
 
     /// What lies in `from ..< to`; nil is no bound.

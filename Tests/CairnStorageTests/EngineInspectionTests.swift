@@ -196,7 +196,7 @@ import Testing
         small.memtableBytesMax = 64 << 10
         let engine = try Engine.open(
             directory: Self.directory, fileSystem: disk, options: small,
-            background: ThreadBackgroundExecutor(threads: 1))
+            background: ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1))
         let writer = Task.detached {
             for mark in 1...1200 as ClosedRange<UInt64> {
                 var batch = WriteBatch()

@@ -40,7 +40,7 @@ import Testing
         options.memtableBytesMax = 256 << 20
         options.blockCache = BlockCache(capacityBytes: 512 << 20)
         options.disablesAutomaticCompaction = true
-        let background = ThreadBackgroundExecutor(threads: 2)
+        let background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         let engine = try Engine.open(
             directory: directory, fileSystem: fileSystem, options: options, background: background)
         // Ten string fields, as compressible as text is.

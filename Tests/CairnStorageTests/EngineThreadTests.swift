@@ -21,7 +21,7 @@ import Testing
         var options = EngineOptions.tiny
         options.memtableBytesMax = 16 << 10
         options.tableBytesMax = 16 << 10
-        let background = ThreadBackgroundExecutor(threads: 2)
+        let background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         let engine = try Engine.open(directory: "/e", fileSystem: disk, options: options, background: background)
         let done = Flag()
         let rounds = EngineCrashTests.volume(debug: 400, release: 4000)
@@ -84,7 +84,7 @@ import Testing
 
     @Test func syncedWritersShareTheirSyncs() async throws {
         let disk = SimulatedFileSystem(seed: 1)
-        let background = ThreadBackgroundExecutor(threads: 1)
+        let background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         let engine = try Engine.open(
             directory: "/e", fileSystem: disk, options: EngineOptions(), background: background)
         let turns = Turn()

@@ -6,58 +6,54 @@
     import Darwin
 #endif
 
-/// Threads of low priority that all engines of a process share.
+/// Threads that all engines of a process share: some for flushes, some of low priority for compactions.
 ///
-/// Flushes go before compactions, and unless there is only one thread, one is always left free of compactions, so that a
-/// long one holds up no writer. Threads start with the first job and end with ``shutDown()``, which lets running jobs end.
+/// Writers wait for flushes, so those run at the process's own priority and never behind a compaction; requests come
+/// before compactions, whose arrears are bounded by the writers' slowing down. Threads start with the first job of their
+/// kind and end with ``shutDown()``, which lets running jobs end.
 public final class ThreadBackgroundExecutor: BackgroundExecutor {
     private struct State {
-        var flushes: [@Sendable () -> Void] = []
-        var compactions: [@Sendable () -> Void] = []
-        var runningCompactions = 0
-        var threads = 0
-        var idle = 0
+        var queues: [[@Sendable () -> Void]] = [[], []]
+        var threads = [0, 0]
+        var idle = [0, 0]
         var isShutDown = false
     }
 
     private let monitor = Monitor(State())
-    private let threadsMax: Int
+    private let threadsMax: [Int]
 
-    /// - Parameter threads: How many jobs run at once, at least 1.
-    public init(threads: Int) {
-        precondition(threads >= 1, "an executor of \(threads) threads")
-        threadsMax = threads
+    /// How many jobs of each kind run at once; at least 1.
+    public init(flushThreads: Int, compactionThreads: Int) {
+        precondition(flushThreads >= 1 && compactionThreads >= 1, "an executor without threads for all work")
+        threadsMax = [flushThreads, compactionThreads]
     }
 
     deinit { shutDown() }
 
     public func submit(_ work: BackgroundWork, _ job: @escaping @Sendable () -> Void) {
+        let kind = work.rawValue
         let starts = monitor.change { state in
             guard !state.isShutDown else { return false }
-            switch work {
-            case .flush: state.flushes.append(job)
-            case .compaction: state.compactions.append(job)
-            }
-            guard state.threads < threadsMax, state.idle < state.flushes.count + state.compactions.count else {
+            state.queues[kind].append(job)
+            guard state.threads[kind] < threadsMax[kind], state.idle[kind] < state.queues[kind].count else {
                 return false
             }
-            state.threads += 1
+            state.threads[kind] += 1
             return true
         }
-        if starts { startThread() }
+        if starts { startThread(for: work) }
     }
 
     /// Takes no more jobs, forgets those that wait, and lets the threads end after the job they are at.
     public func shutDown() {
         monitor.change { state in
             state.isShutDown = true
-            state.flushes = []
-            state.compactions = []
+            state.queues = [[], []]
         }
     }
 
-    private func startThread() {
-        let worker = Worker(monitor: monitor, compactionsMax: max(1, threadsMax - 1))
+    private func startThread(for work: BackgroundWork) {
+        let worker = Worker(monitor: monitor, work: work)
         let context = unsafe Unmanaged.passRetained(worker).toOpaque()
         var thread = pthread_t()
         // Safety: the thread takes over the retained worker.
@@ -77,40 +73,33 @@ public final class ThreadBackgroundExecutor: BackgroundExecutor {
 
     private final class Worker {
         let monitor: Monitor<State>
-        let compactionsMax: Int
+        let work: BackgroundWork
 
-        init(monitor: Monitor<State>, compactionsMax: Int) {
+        init(monitor: Monitor<State>, work: BackgroundWork) {
             self.monitor = monitor
-            self.compactionsMax = compactionsMax
+            self.work = work
         }
 
         func run() {
             #if os(Linux)
-                // On Linux this is about the calling thread: requests come before background work.
-                _ = nice(10)
+                // On Linux this is about the calling thread alone.
+                if work == .compaction { _ = nice(10) }
             #endif
-            while let (job, isCompaction) = take() {
-                job()
-                if isCompaction { monitor.change { $0.runningCompactions -= 1 } }
-            }
+            while let job = take() { job() }
         }
 
         /// The next job; nil when it is time to end.
-        private func take() -> (job: @Sendable () -> Void, isCompaction: Bool)? {
-            monitor.withLock { $0.idle += 1 }
-            return monitor.wait { state -> (job: @Sendable () -> Void, isCompaction: Bool)?? in
-                if !state.flushes.isEmpty {
-                    state.idle -= 1
-                    return .some((state.flushes.removeFirst(), false))
-                }
-                if !state.compactions.isEmpty, state.runningCompactions < compactionsMax {
-                    state.idle -= 1
-                    state.runningCompactions += 1
-                    return .some((state.compactions.removeFirst(), true))
+        private func take() -> (@Sendable () -> Void)? {
+            let kind = work.rawValue
+            monitor.withLock { $0.idle[kind] += 1 }
+            return monitor.wait { state -> (@Sendable () -> Void)?? in
+                if !state.queues[kind].isEmpty {
+                    state.idle[kind] -= 1
+                    return .some(state.queues[kind].removeFirst())
                 }
                 if state.isShutDown {
-                    state.idle -= 1
-                    state.threads -= 1
+                    state.idle[kind] -= 1
+                    state.threads[kind] -= 1
                     return .some(nil)
                 }
                 return nil

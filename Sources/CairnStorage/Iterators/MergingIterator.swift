@@ -4,30 +4,58 @@
 /// a version is applied twice, the newer source comes first, as a newer version would.
 final class MergingIterator: InternalIterator {
     private let children: [InternalIterator]
+    /// What each child shows, side by side: to compare them touches no object and counts no reference.
+    private var heads: [Head]
     private var current = -1
     private var isForward = true
 
+    private struct Head {
+        var isValid = false
+        var key: BorrowedBytes = .empty
+        var version: UInt64 = 0
+
+        init() {}
+
+        init(_ iterator: InternalIterator) {
+            isValid = iterator.isValid
+            key = iterator.key
+            version = iterator.version
+        }
+
+        @inline(__always)
+        func compare(_ other: Head) -> Int {
+            let order = key.compare(other.key)
+            if order != 0 { return order }
+            return version == other.version ? 0 : (version > other.version ? -1 : 1)
+        }
+    }
+
     init(_ children: [InternalIterator]) {
         self.children = children
+        heads = Array(repeating: Head(), count: children.count)
     }
 
     override func value() -> ArraySlice<UInt8> { children[current].value() }
+    override func lendValue(_ body: (BorrowedBytes) -> Void) { children[current].lendValue(body) }
 
     override func seekToFirst() throws(StorageError) {
         for child in children { try child.seekToFirst() }
         isForward = true
+        readHeads()
         chooseFirst()
     }
 
     override func seekToLast() throws(StorageError) {
         for child in children { try child.seekToLast() }
         isForward = false
+        readHeads()
         chooseLast()
     }
 
     override func seek(to key: BorrowedBytes, _ version: UInt64) throws(StorageError) {
         for child in children { try child.seek(to: key, version) }
         isForward = true
+        readHeads()
         chooseFirst()
     }
 
@@ -40,8 +68,10 @@ final class MergingIterator: InternalIterator {
                 if index < current, child.isValid, child.compare(moving) == 0 { try child.next() }
             }
             isForward = true
+            readHeads()
         }
         try moving.next()
+        heads[current] = Head(moving)
         chooseFirst()
     }
 
@@ -54,23 +84,29 @@ final class MergingIterator: InternalIterator {
                 if child.isValid { try child.previous() } else { try child.seekToLast() }
             }
             isForward = false
+            readHeads()
         }
         try moving.previous()
+        heads[current] = Head(moving)
         chooseLast()
+    }
+
+    private func readHeads() {
+        for index in children.indices { heads[index] = Head(children[index]) }
     }
 
     private func chooseFirst() {
         var best = -1
-        for index in children.indices where children[index].isValid {
-            if best < 0 || children[index].compare(children[best]) < 0 { best = index }
+        for index in heads.indices where heads[index].isValid {
+            if best < 0 || heads[index].compare(heads[best]) < 0 { best = index }
         }
         show(best)
     }
 
     private func chooseLast() {
         var best = -1
-        for index in children.indices where children[index].isValid {
-            if best < 0 || children[index].compare(children[best]) >= 0 { best = index }
+        for index in heads.indices where heads[index].isValid {
+            if best < 0 || heads[index].compare(heads[best]) >= 0 { best = index }
         }
         show(best)
     }

@@ -33,7 +33,8 @@ struct TableMerge {
             began(number)
             return try mappingFileErrors { () throws(FileError) in
                 try TableBuilder(
-                    number: number, directory: engine.directory, fileSystem: engine.fileSystem, options: engine.options)
+                    number: number, level: bottom?.level ?? 0, directory: engine.directory,
+                    fileSystem: engine.fileSystem, options: engine.options)
             }
         }
         func finish(before cutTo: [UInt8]?) throws(StorageError) {

@@ -6,6 +6,7 @@ import CairnFiles
 struct TableBuilder {
     private let file: any WritableFile
     private let options: EngineOptions
+    private let bloomBitsPerKey: Int
     private let codec: BlockCodec
     private let plainCodec: BlockCodec
     private var description = TableDescription()
@@ -26,11 +27,15 @@ struct TableBuilder {
     /// What a table's blocks may decode to: a value's limit and its key's, and the room around them.
     static let blockBytesMax = WriteBatch.valueBytesMax + 4 * WriteBatch.keyBytesMax
 
+    /// - Parameter level: where the table will stand, which decides how dear its bytes are.
     init(
-        number: UInt64, directory: String, fileSystem: any FileSystem, options: EngineOptions
+        number: UInt64, level: Int, directory: String, fileSystem: any FileSystem, options: EngineOptions
     ) throws(FileError) {
         self.options = options
-        codec = BlockCodec(compression: options.compression, decodedBytesMax: Self.blockBytesMax)
+        bloomBitsPerKey = level == 0 ? options.level0BloomBitsPerKey : options.bloomBitsPerKey
+        codec = BlockCodec(
+            compression: level == 0 ? options.level0Compression : options.compression,
+            decodedBytesMax: Self.blockBytesMax)
         plainCodec = BlockCodec(compression: .none, decodedBytesMax: Self.blockBytesMax)
         block = BlockBuilder(restartInterval: options.restartInterval)
         description.number = number
@@ -55,7 +60,7 @@ struct TableBuilder {
         let isNewKey = !hasEntries || !lastKey.withBorrowedBytes { $0.isEqual(to: key) }
         if isNewKey {
             if !hasEntries { description.range.smallest = key.copied() }
-            if options.bloomBitsPerKey > 0 { hashes.append(BloomFilter.hash(key)) }
+            if bloomBitsPerKey > 0 { hashes.append(BloomFilter.hash(key)) }
             lastKey.removeAll(keepingCapacity: true)
             unsafe lastKey.append(contentsOf: key.buffer)
         }
@@ -121,7 +126,7 @@ struct TableBuilder {
         var footer = TableFooter(fileID: description.fileID)
         if !hashes.isEmpty {
             footer.filter = try write(
-                BloomFilter.encoded(hashes, bitsPerKey: options.bloomBitsPerKey), plainCodec)
+                BloomFilter.encoded(hashes, bitsPerKey: bloomBitsPerKey), plainCodec)
         }
         description.range.largest = lastKey
         if !tombstones.isEmpty {
