@@ -14,6 +14,8 @@ import Testing
         options.restartInterval = [1, 2, 8, 16].randomElement(using: &random)!
         options.compression = random.oneIn(2) ? .snappy : .none
         options.bloomBitsPerKey = random.oneIn(4) ? 0 : 10
+        options.level0BloomBitsPerKey = random.oneIn(4) ? 0 : 20
+        options.level0Compression = random.oneIn(2) ? .none : .snappy
         options.memtableBytesMax = [2 << 10, 8 << 10, 64 << 10].randomElement(using: &random)!
         options.wal = random.oneIn(4) ? .disabled : .enabled
         options.blockCache = BlockCache(capacityBytes: random.oneIn(3) ? 0 : 64 << 10)

@@ -55,8 +55,8 @@ extension GroupHost {
     ///
     /// A leader's own disk is one vote among several. While its followers' disks make the quorum nobody waits for it, so its
     /// entries go with the next write that somebody does wait for, which spares up to a third of all syncs. They wait
-    /// ``GroupHostOptions/leaderLogDelayNanoseconds`` at most, unless they are committed by then: the followers were slower
-    /// than the disk would have been, and for a while this host's leaders write at once again.
+    /// ``GroupHostOptions/leaderLogDelayNanoseconds`` at most, or longer when all are committed by then. When the oldest is
+    /// not, the followers are slower than the own disk would have been, and for a while leaders here write at once again.
     func submitBatch() {
         guard let batch, !batch.isEmpty else { return }
         if !batchIsUrgent, batch.payloadBytes < options.leaderLogBytesDeferred, !isShuttingDown {
@@ -72,7 +72,7 @@ extension GroupHost {
                     batchDeadline = now + options.committedLogDelayNanoseconds
                     return
                 }
-            } else {
+            } else if let oldest = receipts.first, !isCommitted(oldest) {
                 eagerUntil = now + options.eagerNanoseconds
             }
         }
