@@ -237,17 +237,6 @@ extension RaftCore {
 
     // MARK: Commit
 
-    /// Whether the followers alone make a quorum, and every one of them that it takes is answering and up to date, so that
-    /// entries commit without waiting for this leader's disk.
-    public var commitsWithoutOwnDisk: Bool {
-        guard role == .leader else { return false }
-        let quorum = configuration.quorumValue { node in
-            guard node != id, let offset = peerOffset(node) else { return 0 }
-            return peers[offset].phase == .replicate && isActive(peers[offset]) ? 1 : 0
-        }
-        return quorum == 1
-    }
-
     mutating func commitWhatAQuorumHas() {
         guard role == .leader else { return }
         let index = LogIndex(

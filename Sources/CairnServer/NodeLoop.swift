@@ -33,7 +33,6 @@ actor NodeLoop {
     private var nextConnection: UInt64
     private var nextOperation: Int32 = 1
     private var flushScheduled = false
-    private var alarmIsSet = false
     private var ticker: RepeatedTask?
     private var seconds: RepeatedTask?
     private var randomSource = SystemRandomNumberGenerator()
@@ -136,25 +135,9 @@ actor NodeLoop {
         flushScheduled = false
         guard let host else { return }
         for group in groupsInOrder { group.flush() }
-        host.flush(now: clock.nanoseconds)
-        if let deadline = host.flushDeadline { flushLater(at: deadline) }
+        host.flush()
         // What the host applied may have answers to give and writes to propose: those go with the next turn.
         if groupsInOrder.contains(where: { $0.needsFlush }) { setNeedsFlush() }
-    }
-
-    /// Sees to it that the host is flushed at its deadline even when nothing else happens. One alarm at a time: when it goes
-    /// off early, for a deadline that has moved, the flush sets the next.
-    private func flushLater(at deadline: UInt64) {
-        guard !alarmIsSet else { return }
-        alarmIsSet = true
-        let now = clock.nanoseconds
-        let delay = TimeAmount.nanoseconds(deadline > now ? Int64(deadline - now) : 0)
-        eventLoop.scheduleTask(in: delay) { [self] in
-            assumeIsolated {
-                $0.alarmIsSet = false
-                $0.flush()
-            }
-        }
     }
 
     /// Raft messages or a piece of a snapshot, already known to be for groups of this loop or for all.

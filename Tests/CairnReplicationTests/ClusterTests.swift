@@ -180,63 +180,6 @@ struct ClusterTests {
         try cluster.expectLevel()
     }
 
-    @Test("a leader's entries wait for a write that somebody waits for, while its followers make the quorum")
-    func leaderLogWaits() throws {
-        let cluster = try SimulatedCluster(seed: 31, groups: 1) { $0.leaderLogDelayNanoseconds = 50_000_000 }
-        #expect(try cluster.run { cluster.hasAllLeaders })
-        try cluster.run(milliseconds: 200)
-        let leader = cluster.leader(of: cluster.groups[0])!
-        let before = cluster.nodes.map { $0.host!.statistics.logBatches }
-        try cluster.load(milliseconds: 400, writesPerMillisecond: 2)
-        let batches = zip(cluster.nodes, before).map { (node: $0, count: $0.host!.statistics.logBatches - $1) }
-        let own = batches.first { $0.node === leader }!.count
-        for follower in batches where follower.node !== leader { #expect(own * 4 < follower.count) }
-        #expect(cluster.acknowledgedCount > 600)
-        // What nobody waited for is on the leader's disk soon all the same.
-        try cluster.run(milliseconds: 100)
-        #expect(leader.host!.flushDeadline == nil && leader.host!.logBatchesInFlight == 0)
-        for node in cluster.nodes { node.cutPower() }
-        for node in cluster.nodes { try node.start() }
-        try cluster.expectLevel()
-    }
-
-    @Test("a leader whose followers are slow writes its log after the delay, and commits with one of them")
-    func leaderLogDoesNotWaitLong() throws {
-        let cluster = try SimulatedCluster(seed: 32, groups: 1)
-        #expect(try cluster.run { cluster.hasAllLeaders })
-        try cluster.run(milliseconds: 200)
-        let leader = cluster.leader(of: cluster.groups[0])!
-        let slow = cluster.nodes.first { $0 !== leader }!
-        slow.logHangs = true
-        for _ in 0..<5 {
-            let acknowledged = cluster.acknowledgedCount
-            for _ in 0..<3 { cluster.write(to: cluster.groups[0]) }
-            // A delay of 2 ms, syncs and frames of 2 ms each.
-            try cluster.run(milliseconds: 20)
-            #expect(cluster.acknowledgedCount == acknowledged + 3)
-        }
-        slow.logHangs = false
-        try cluster.expectLevel()
-    }
-
-    @Test("A28: a leader that loses power before it wrote its log has lost nothing acknowledged", arguments: [1, 2, 3])
-    func A28_leaderLosesUnwrittenLog(seed: UInt64) throws {
-        let cluster = try SimulatedCluster(seed: seed, groups: 1) {
-            $0.leaderLogDelayNanoseconds = 1_000_000_000
-            $0.committedLogDelayNanoseconds = 1_000_000_000
-        }
-        for _ in 0..<4 {
-            #expect(try cluster.run { cluster.hasAllLeaders })
-            try cluster.load(milliseconds: 60, writesPerMillisecond: 3)
-            let leader = cluster.leader(of: cluster.groups[0])!
-            leader.cutPower()
-            try cluster.run(milliseconds: 10)
-            try leader.start()
-        }
-        try cluster.expectLevel()
-        #expect(cluster.acknowledgedCount > 100)
-    }
-
     @Test("leaders spread as configured, after the start and after a restart")
     func preferredLeaders() throws {
         let cluster = try SimulatedCluster(seed: 7, groups: 6)

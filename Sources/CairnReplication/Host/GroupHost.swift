@@ -52,16 +52,8 @@ public final class GroupHost {
     /// What the next batch will make durable.
     var batch: LogBatch?
     var receipts: [PersistTicket] = []
-    /// Somebody waits for what is in the batch.
-    var batchIsUrgent = false
-    /// When the batch goes although nobody waits for it; nil while it is empty or urgent.
-    var batchDeadline: UInt64?
-    /// The deadline has been put off once, because all entries of the batch are committed.
-    var batchIsCommitted = false
-    /// Until then leaders' entries are urgent too.
-    var eagerUntil: UInt64 = 0
     private var lastBatch: UInt64 = 0
-    private(set) var inFlight: Deque<BatchInFlight> = []
+    private var inFlight: Deque<BatchInFlight> = []
     /// The log has not answered for longer than it may.
     var isLogStalled = false
     private var logPatienceEnds: UInt64 = 0
@@ -175,8 +167,6 @@ public final class GroupHost {
     /// A connection to `peer` broke, so that frames on their way may be lost: leaders probe it before they send it more.
     public func peerDisconnected(_ peer: NodeID) {
         guard failure == nil else { return }
-        // Without that peer the quorum may need this node's disk.
-        if batch != nil { batchIsUrgent = true }
         for replica in replicas where replica.failure == nil && replica.role.isLeader {
             replica.core.reportUnreachable(peer)
             markDirty(replica)
@@ -243,11 +233,8 @@ public final class GroupHost {
     /// Carries out what the groups decided since the last call. To be called once at the end of a loop's turn.
     ///
     /// State machines and completions that it calls may propose and read; that is carried out within the same call.
-    ///
-    /// - Parameter now: the time, when the caller has read the clock anyway.
-    public func flush(now: UInt64 = 0) {
+    public func flush() {
         guard failure == nil, !isFlushing else { return }
-        self.now = max(self.now, now)
         isFlushing = true
         defer { isFlushing = false }
         while !dirty.isEmpty {
@@ -267,10 +254,9 @@ public final class GroupHost {
         submitBatch()
     }
 
-    /// When ``flush(now:)`` wants to be called at the latest, with nothing else to do; nil while it does not matter.
-    public var flushDeadline: UInt64? { batchDeadline }
-
-    func submit(_ batch: LogBatch) {
+    private func submitBatch() {
+        guard let batch, !batch.isEmpty else { return }
+        self.batch = nil
         inFlight.append(BatchInFlight(id: batch.id, submittedAt: now, tickets: receipts))
         receipts.removeAll(keepingCapacity: true)
         statistics.logBatches += 1
@@ -323,7 +309,7 @@ struct PersistTicket {
     let receipt: PersistReceipt
 }
 
-struct BatchInFlight {
+private struct BatchInFlight {
     let id: UInt64
     let submittedAt: UInt64
     let tickets: [PersistTicket]

@@ -12,16 +12,6 @@ public struct GroupHostOptions: Hashable, Sendable {
     /// A log write that takes longer costs the node its leaderships until it completes.
     public var logStallNanoseconds: UInt64 = 2_000_000_000
 
-    /// How long a leader's entries may wait for a write of this node's log that is urgent, while the followers' disks make
-    /// the quorum; 0 writes them at once.
-    public var leaderLogDelayNanoseconds: UInt64 = 2_000_000
-    /// How much longer they may wait once they are committed.
-    public var committedLogDelayNanoseconds: UInt64 = 20_000_000
-    /// Bytes of entries that do not wait: the disk should be busy while they travel.
-    public var leaderLogBytesDeferred = 128 << 10
-    /// How long leaders write at once after their followers were slower than ``leaderLogDelayNanoseconds``.
-    public var eagerNanoseconds: UInt64 = 20_000_000
-
     /// How often the log is looked over for what may go.
     public var purgeNanoseconds: UInt64 = 1_000_000_000
     /// Applied entries that stay in the log for followers that are a little behind.

@@ -51,20 +51,6 @@ final class Replica {
         core.leaseReadIndex(now: now)
     }
 
-    /// Asked in place for the same reason.
-    @inline(__always)
-    var commitsWithoutOwnDisk: Bool { Self.commitsWithoutOwnDisk(&core) }
-
-    @inline(__always)
-    private static func commitsWithoutOwnDisk(_ core: inout RaftCore) -> Bool { core.commitsWithoutOwnDisk }
-
-    /// Asked in place for the same reason.
-    @inline(__always)
-    var commitIndex: LogIndex { Self.commitIndex(&core) }
-
-    @inline(__always)
-    private static func commitIndex(_ core: inout RaftCore) -> LogIndex { core.commitIndex }
-
     init(
         group: GroupID, stateMachine: any ReplicatedStateMachine, log: GroupLog, preferredLeader: NodeID?,
         core: RaftCore, hasPeers: Bool
