@@ -25,6 +25,12 @@ public protocol FileSystem: Sendable {
     /// Opens an existing file for positional writes, without changing it.
     func openForWriting(_ path: String) throws(FileError) -> any WritableFile
 
+    /// Opens an existing file to be written over, front to back from its start, with a sync after every few writes.
+    ///
+    /// Writes at any other place than the end of the one before are a mistake. The file may grow to whole blocks, with zeros
+    /// behind what was written.
+    func openForOverwriting(_ path: String) throws(FileError) -> any WritableFile
+
     /// Opens an existing file for reading.
     func open(_ path: String) throws(FileError) -> any ReadableFile
 
@@ -141,6 +147,10 @@ extension FileSystem {
     /// Makes a new, empty file and opens it for writing.
     public func create(_ path: String) throws(FileError) -> any WritableFile {
         try create(path, preallocate: 0)
+    }
+
+    public func openForOverwriting(_ path: String) throws(FileError) -> any WritableFile {
+        try openForWriting(path)
     }
 
     public func createStream(_ path: String) throws(FileError) -> any WritableFile {

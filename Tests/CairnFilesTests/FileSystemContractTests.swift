@@ -82,7 +82,8 @@ private func code(_ body: () throws -> Void) -> FileError.Code? {
             var random = SeededGenerator(seed: 7)
             var written: [UInt8] = []
             // Pieces around what a disk's block and the buffer hold, with syncs in between.
-            for (round, count) in [1, 4095, 4096, 4097, 0, 1 << 20, (1 << 20) - 1, 700_000, 2_500_001, 13].enumerated() {
+            for (round, count) in [1, 4095, 4096, 4097, 0, 1 << 20, (1 << 20) - 1, 700_000, 2_500_001, 13].enumerated()
+            {
                 let piece = random.bytes(count)
                 try file.write(piece, at: UInt64(written.count))
                 written += piece
@@ -95,6 +96,44 @@ private func code(_ body: () throws -> Void) -> FileError.Code? {
             try file.synchronizeData()
             try file.close()
             #expect(try disk.contents(of: path) == written)
+        }
+    }
+
+    @Test(arguments: Subject.allCases) func whatIsWrittenOverIsReadAndTheRestStays(_ subject: Subject) throws {
+        try subject.with { disk, directory in
+            let path = directory + "/log"
+            var random = SeededGenerator(seed: 8)
+            let old = random.bytes(5_000_000)
+            let file = try disk.create(path)
+            try file.write(old, at: 0)
+            try file.synchronizeData()
+            try file.close()
+            let over = try disk.openForOverwriting(path)
+            #expect(over.size == UInt64(old.count))
+            var written: [UInt8] = []
+            for count in [64, 1, 4031, 4096, 900, 0, (1 << 20) - 3, 1 << 20, 1_300_001, 13] {
+                let piece = random.bytes(count)
+                try over.write(piece, at: UInt64(written.count))
+                written += piece
+                if count % 2 == 0 { try over.synchronizeData() }
+                // A reader sees at once what is written, whether or not it is synced; behind the block that was begun,
+                // the old contents stay.
+                let contents = try disk.contents(of: path)
+                let block = (written.count + 4095) / 4096 * 4096
+                #expect(contents.count == old.count)
+                #expect(contents.prefix(written.count) == written[...])
+                #expect(contents.dropFirst(block) == old.dropFirst(block))
+            }
+            // Beyond the old end it grows.
+            let rest = random.bytes(2_000_000)
+            try over.write(rest, at: UInt64(written.count))
+            written += rest
+            try over.synchronizeData()
+            #expect(try disk.contents(of: path).prefix(written.count) == written[...])
+            try over.truncate(to: 100)
+            #expect(try disk.contents(of: path) == Array(written.prefix(100)))
+            try over.close()
+            #expect(code { try over.synchronizeData() } == .io)
         }
     }
 

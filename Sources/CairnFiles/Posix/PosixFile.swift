@@ -30,6 +30,17 @@ final class Descriptor: Sendable {
         guard result == 0 || errno == EINTR else { throw FileError(system: errno, .close, path: path) }
     }
 
+    /// Linux's `O_DIRECT`, which the C library shows to those only who ask for all of GNU.
+    static var directFlag: Int32 {
+        #if os(Linux) && arch(x86_64)
+            0o40000
+        #elseif os(Linux) && arch(arm64)
+            0o200000
+        #else
+            0
+        #endif
+    }
+
     /// The number to hand to the system; -1, which it refuses with EBADF, once closed.
     @inline(__always)
     var raw: Int32 { number.load(ordering: .relaxed) }

@@ -39,6 +39,11 @@ public struct PosixFileSystem: FileSystem {
         return PosixWritableFile(path: path, descriptor: descriptor, size: try descriptor.size())
     }
 
+    public func openForOverwriting(_ path: String) throws(FileError) -> any WritableFile {
+        if let file = try PosixOverwriteFile.open(path) { return file }
+        return try openForWriting(path)
+    }
+
     public func open(_ path: String) throws(FileError) -> any ReadableFile {
         PosixReadableFile(path: path, descriptor: try Descriptor(path, O_RDONLY, .open))
     }

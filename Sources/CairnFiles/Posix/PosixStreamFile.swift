@@ -32,7 +32,7 @@ final class PosixStreamFile: WritableFile {
     /// - Throws: ``FileError`` with code `exists` if the name is taken.
     static func create(_ path: String) throws(FileError) -> PosixStreamFile? {
         do throws(FileError) {
-            let descriptor = try Descriptor(path, O_RDWR | O_CREAT | O_EXCL | directFlag, .create)
+            let descriptor = try Descriptor(path, O_RDWR | O_CREAT | O_EXCL | Descriptor.directFlag, .create)
             return PosixStreamFile(path: path, descriptor: descriptor)
         } catch {
             guard error.errno == EINVAL else { throw error }
@@ -40,17 +40,6 @@ final class PosixStreamFile: WritableFile {
             unsafe _ = unlink(path)
             return nil
         }
-    }
-
-    /// Linux's `O_DIRECT`, which the C library shows to those only who ask for all of GNU.
-    private static var directFlag: Int32 {
-        #if os(Linux) && arch(x86_64)
-            0o40000
-        #elseif os(Linux) && arch(arm64)
-            0o200000
-        #else
-            0
-        #endif
     }
 
     private init(path: String, descriptor: Descriptor) {
@@ -103,45 +92,4 @@ final class PosixStreamFile: WritableFile {
     }
 
     func close() throws(FileError) { try descriptor.close() }
-}
-
-/// Bytes at an address and of a size that direct writes may have.
-@safe
-private struct AlignedBuffer: ~Copyable {
-    /// Covers the logical block of every disk in use.
-    static let alignment = 4096
-    private static let capacity = 1 << 20
-
-    private let base: UnsafeMutableRawPointer
-    private(set) var count = 0
-
-    init() {
-        unsafe base = .allocate(byteCount: Self.capacity, alignment: Self.alignment)
-    }
-
-    deinit { unsafe base.deallocate() }
-
-    var isFull: Bool { count == Self.capacity }
-
-    /// Takes as many of `bytes` as fit, and returns how many.
-    mutating func append(_ bytes: RawSpan) -> Int {
-        let taken = min(bytes.byteCount, Self.capacity - count)
-        unsafe bytes.withUnsafeBytes { source in
-            // Safety: `taken` bytes are in the source and fit behind `count`.
-            guard let start = source.baseAddress else { return }
-            unsafe (base + count).copyMemory(from: start, byteCount: taken)
-        }
-        count += taken
-        return taken
-    }
-
-    mutating func removeAll() { count = 0 }
-
-    /// Writes what it holds, and zeros up to a multiple of the alignment.
-    func write(to descriptor: Descriptor, at offset: UInt64) throws(FileError) {
-        let padded = (count + Self.alignment - 1) & ~(Self.alignment - 1)
-        // Safety: the capacity is a multiple of the alignment, so the padding lies inside.
-        unsafe (base + count).initializeMemory(as: UInt8.self, repeating: 0, count: padded - count)
-        try descriptor.write(unsafe RawSpan(_unsafeStart: base, byteCount: padded), at: offset)
-    }
 }

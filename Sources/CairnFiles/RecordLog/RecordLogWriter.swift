@@ -28,23 +28,36 @@ public struct RecordLogWriter: Sendable {
 
     /// Makes a new record log, header on the disk and name durable.
     ///
-    /// - Parameter bytes: How much of the file to fill with zeros ahead; see ``FileSystem/create(_:preallocate:)``.
+    /// - Parameters:
+    ///   - bytes: How much of the file to fill with zeros ahead; see ``FileSystem/create(_:preallocate:)``.
+    ///   - syncsEachWrite: The owner syncs after nearly every write, so that a cache would only be in the way; see
+    ///     ``FileSystem/openForOverwriting(_:)``.
     public static func create(
-        _ path: String, header: RecordLogHeader, preallocate bytes: Int = 0, in fileSystem: some FileSystem
+        _ path: String, header: RecordLogHeader, preallocate bytes: Int = 0, syncsEachWrite: Bool = false,
+        in fileSystem: some FileSystem
     ) throws(FileError) -> RecordLogWriter {
         let temporary = path + ".new"
         if try fileSystem.exists(temporary) { try fileSystem.remove(temporary) }
-        let file = try fileSystem.create(temporary, preallocate: bytes)
+        var file = try fileSystem.create(temporary, preallocate: bytes)
+        if syncsEachWrite {
+            try file.synchronizeData()
+            try file.close()
+            file = try fileSystem.openForOverwriting(temporary)
+        }
         return try begin(file, from: temporary, as: path, header: header, in: fileSystem)
     }
 
     /// Makes a new record log in the place of the file at `spare`, whose contents count for nothing and whose name goes.
     ///
     /// Rewriting blocks that exist needs no journal commit per sync, which is why segments are recycled.
+    ///
+    /// - Parameter syncsEachWrite: as for ``create(_:header:preallocate:syncsEachWrite:in:)``.
     public static func recycle(
-        _ spare: String, as path: String, header: RecordLogHeader, in fileSystem: some FileSystem
+        _ spare: String, as path: String, header: RecordLogHeader, syncsEachWrite: Bool = false,
+        in fileSystem: some FileSystem
     ) throws(FileError) -> RecordLogWriter {
-        let file = try fileSystem.openForWriting(spare)
+        let file =
+            syncsEachWrite ? try fileSystem.openForOverwriting(spare) : try fileSystem.openForWriting(spare)
         return try begin(file, from: spare, as: path, header: header, in: fileSystem)
     }
 

@@ -24,9 +24,10 @@ extension SharedLog {
         let header = RecordLogHeader(
             kind: kind, number: UInt64(number), fileID: fileSystem.makeFileID(), note: previousEnd)
         if let spare = spares.popLast() {
-            return try RecordLogWriter.recycle(spare, as: path, header: header, in: fileSystem)
+            return try RecordLogWriter.recycle(spare, as: path, header: header, syncsEachWrite: true, in: fileSystem)
         }
-        return try RecordLogWriter.create(path, header: header, preallocate: fill, in: fileSystem)
+        return try RecordLogWriter.create(
+            path, header: header, preallocate: fill, syncsEachWrite: true, in: fileSystem)
     }
 
     /// Seals the segment that is written and begins the next.
