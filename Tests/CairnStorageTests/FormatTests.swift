@@ -26,7 +26,8 @@ import Testing
         options.compression = .none
         options.bloomBitsPerKey = 0
         try fileSystem.createDirectory(directory)
-        var builder = try TableBuilder(number: 5, level: 1, directory: directory, fileSystem: fileSystem, options: options)
+        var builder = try TableBuilder(
+            number: 5, level: 1, directory: directory, fileSystem: fileSystem, options: options)
         var failure: FileError?
         "a".utf8.map { $0 }.withBorrowedBytes { key in
             "one".utf8.map { $0 }.withBorrowedBytes { value in

@@ -205,7 +205,8 @@ final class SimulatedCluster {
         tap = nil
         for node in nodes {
             node.fileSystem.removeFaults()
-            if node.isUp { node.fileSystem.cutPower(afterOperations: 1 << 40) }
+            // Also of a process that was killed: the cut that was ordered before would fall into its next life.
+            node.fileSystem.cutPower(afterOperations: 1 << 40)
             node.logHangs = false
             if !node.isUp { try node.start() }
         }
