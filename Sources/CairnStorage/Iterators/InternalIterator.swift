@@ -25,12 +25,4 @@ class InternalIterator {
         try seek(to: key, version)
         if isValid { try previous() } else { try seekToLast() }
     }
-
-    /// Key order, then newest version first.
-    @inline(__always)
-    final func compare(_ other: InternalIterator) -> Int {
-        let order = key.compare(other.key)
-        if order != 0 { return order }
-        return version == other.version ? 0 : (version > other.version ? -1 : 1)
-    }
 }

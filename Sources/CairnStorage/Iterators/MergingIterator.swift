@@ -22,6 +22,7 @@ final class MergingIterator: InternalIterator {
             version = iterator.version
         }
 
+        /// Key order, then newest version first.
         @inline(__always)
         func compare(_ other: Head) -> Int {
             let order = key.compare(other.key)
@@ -65,7 +66,7 @@ final class MergingIterator: InternalIterator {
             for (index, child) in children.enumerated() where index != current {
                 try child.seek(to: moving.key, moving.version)
                 // An equal entry of a newer source comes before the current one, so it is behind us.
-                if index < current, child.isValid, child.compare(moving) == 0 { try child.next() }
+                if index < current, child.isValid, Head(child).compare(Head(moving)) == 0 { try child.next() }
             }
             isForward = true
             readHeads()
@@ -80,7 +81,7 @@ final class MergingIterator: InternalIterator {
         if isForward {
             for (index, child) in children.enumerated() where index != current {
                 try child.seek(to: moving.key, moving.version)
-                if index < current, child.isValid, child.compare(moving) == 0 { continue }
+                if index < current, child.isValid, Head(child).compare(Head(moving)) == 0 { continue }
                 if child.isValid { try child.previous() } else { try child.seekToLast() }
             }
             isForward = false
