@@ -1,7 +1,7 @@
 # Sourced by the scripts: how the executable is built.
 
 # build_cairn ROOT SCRATCH CONFIGURATION: builds the product `cairn`. A release brings Swift's libraries with it: it runs
-# where no Swift is installed, and calls into them cost less (4 to 7 % of the inserts a second).
+# where no Swift is installed, and calls into them cost less.
 build_cairn() {
     local flags=()
     [ "$3" != release ] || flags+=(--static-swift-stdlib)

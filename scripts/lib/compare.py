@@ -19,7 +19,8 @@ import time
 import urllib.request
 
 VALUE_BYTES = 1024
-POSTGRES_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
+# Debian keeps each major version in a folder of its own.
+POSTGRES_BIN = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
 
 
 def free_ports(count):
@@ -43,14 +44,6 @@ def wait_for(what, seconds, check):
             return
         time.sleep(0.1)
     raise RuntimeError(f"{what} did not happen within {seconds} s")
-
-
-def answers(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        return True
-    except OSError:
-        return False
 
 
 class Cairn:

@@ -6,7 +6,7 @@ install_packages() {
     local wanted=(libsnappy-dev libssl-dev zlib1g-dev) missing=() package
     case $1 in
     test | demo) wanted+=(python3 python3-venv) ;;
-    compare) wanted+=(python3 etcd-server nghttp2-client postgresql-15) ;;
+    compare) wanted+=(python3 etcd-server nghttp2-client postgresql) ;;
     esac
     command -v swift >/dev/null || { echo "Swift 6.3 is needed: https://www.swift.org/install" >&2; return 1; }
     for package in "${wanted[@]}"; do
