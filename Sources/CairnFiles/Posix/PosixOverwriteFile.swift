@@ -7,7 +7,7 @@ import Synchronization
 #endif
 
 /// An existing file that is written over, front to back, each write going to the disk at once and past the page cache
-/// (`O_DIRECT`): what the log is made of. A sync of such a file costs a fifth less than one that has to find dirty pages.
+/// (`O_DIRECT`): what the log is made of. A sync of such a file has no dirty pages to find and to wait for.
 ///
 /// The last block is kept in memory, for the next write begins in the middle of it.
 ///

@@ -6,8 +6,8 @@ import Synchronization
     import Musl
 #endif
 
-/// A file that is written front to back past the page cache (`O_DIRECT`): the copy into the cache costs as much as
-/// compressing the bytes, and throws out of it what readers need.
+/// A file that is written front to back past the page cache (`O_DIRECT`): the copy into the cache is dear, and
+/// throws out of it what readers need.
 ///
 /// Bytes gather in one aligned buffer and leave it in whole writes of its size. ``synchronizeData()`` writes the rest,
 /// padded to a whole block, and cuts the padding off; what is written later goes over that block again, with the same bytes

@@ -124,7 +124,8 @@ public final class LogWriter: Sendable {
 /// A ring while nobody sleeps is kept for the next one.
 @safe
 private final class Bell: Sendable {
-    // Safety: made once here and only handed to the semaphore's functions, which are made for use by many threads.
+    // Safety: made once here and only handed to the semaphore's functions, which are made for use by many threads. It goes
+    // with the last reference, so nobody rings or waits any more.
     private nonisolated(unsafe) let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
     init() {
