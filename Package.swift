@@ -114,6 +114,12 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "storage-bench",
+            dependencies: [
+                "CairnFiles", "CairnStorage", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/StorageBench", swiftSettings: swiftSettings),
 
         // Tests: a folder a module, and what they share.
         .target(name: "CairnTestSupport", path: "Tests/CairnTestSupport", swiftSettings: testSettings),

@@ -24,6 +24,11 @@ extension Engine {
         }
     }
 
+    /// Does the compaction that is most needed, on the calling thread, and says whether one was.
+    ///
+    /// For programs that want a tree without arrears: call it until it returns false.
+    public func compactIfNeeded() throws(StorageError) -> Bool { try compactOnce() }
+
     /// Does the compaction that is most needed; false if none is. One thread at a time does; others wait for it.
     @discardableResult
     func compactOnce() throws(StorageError) -> Bool {

@@ -226,6 +226,26 @@ extension Engine {
         return .microseconds(Int64(20_000 * pressure * pressure))
     }
 
+    /// Bytes a second that writers get at the first sign of pressure; at full pressure none.
+    private static let pressedBytesPerSecond = 256.0 * 1024 * 1024
+
+    /// Waits for as long as `bytes` take at the rate that the pressure leaves; at full pressure, until there is room.
+    ///
+    /// Short waits are put together, because a sleep is never short.
+    func holdBack(_ bytes: Int) throws(StorageError) {
+        let pressure = writePressure
+        guard pressure > 0 else { return }
+        if pressure >= 1 { return try waitForRoom() }
+        let seconds = Double(bytes) / (Self.pressedBytesPerSecond * (1 - pressure) * (1 - pressure))
+        let due = writeDebt.withLock { debt -> Double in
+            debt += seconds
+            guard debt >= 0.001 else { return 0 }
+            defer { debt = 0 }
+            return debt
+        }
+        if due > 0 { work.wait(seconds: min(due, 0.1)) { $0.isClosing } }
+    }
+
     /// Helps or waits until flushes and compactions have caught up; for writers that may block.
     func waitForRoom() throws(StorageError) {
         let view = view.withLock { $0 }

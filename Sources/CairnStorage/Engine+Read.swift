@@ -142,7 +142,12 @@ extension Engine {
 
     /// What a merge that begins now has to keep.
     func retainedVersions() -> RetainedVersions {
-        retention.withLock { RetainedVersions(horizon: $0.horizon, pins: $0.pins.keys.sorted()) }
+        retention.withLock { retention in
+            if options.history == .latest {
+                retention.horizon = max(retention.horizon, lastVersionValue.load(ordering: .acquiring))
+            }
+            return RetainedVersions(horizon: retention.horizon, pins: retention.pins.keys.sorted())
+        }
     }
 
     /// Versions below may be gone.

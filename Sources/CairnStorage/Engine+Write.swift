@@ -18,24 +18,7 @@ extension Engine {
     ) throws(StorageError) {
         try checkWritable()
         let sequence = try locked { writer throws(StorageError) in
-            guard version.rawValue >= writer.version, version > .zero, mark >= writer.mark else {
-                throw StorageError(
-                    .invalidArgument,
-                    "batch at version \(version.rawValue) and mark \(mark) after \(writer.version) and \(writer.mark)")
-            }
-            guard batch.rangeDeletions == 0 || version.rawValue > writer.version else {
-                throw StorageError(
-                    .invalidArgument, "a range deletion needs a version of its own, above \(writer.version)")
-            }
-            if options.wal == .enabled {
-                try append(batch, version, mark, &writer)
-            }
-            Self.insert(batch, version.rawValue, into: writer.active)
-            writer.mark = mark
-            writer.version = version.rawValue
-            lastVersionValue.store(version.rawValue, ordering: .releasing)
-            markValue.store(mark, ordering: .releasing)
-            if writer.active.byteCount >= options.memtableBytesMax { freezeIfRoom(&writer) }
+            try apply(batch, version, mark, &writer)
             return writer.log.sequence
         }
         retryBackgroundWork()
@@ -43,6 +26,50 @@ extension Engine {
             try synchronizeLog(through: sequence)
             try waitForRoom()
         }
+    }
+
+    /// Applies `batch` at the version and mark after the last ones, for programs that have no clock of their own.
+    ///
+    /// Unlike ``apply(_:at:mark:durability:)`` it holds the caller back while flushes and compactions are behind: a little
+    /// at first, and until there is room once memory or level 0 is full.
+    ///
+    /// - Returns: the version of the batch.
+    /// - Throws: as ``apply(_:at:mark:durability:)``.
+    @discardableResult
+    public func write(_ batch: WriteBatch, durability: Durability = .buffered) throws(StorageError) -> Version {
+        try checkWritable()
+        try holdBack(batch.byteCount)
+        let (version, sequence) = try locked { writer throws(StorageError) in
+            let version = Version(writer.version + 1)
+            try apply(batch, version, writer.mark + 1, &writer)
+            return (version, writer.log.sequence)
+        }
+        retryBackgroundWork()
+        if durability == .synced { try synchronizeLog(through: sequence) }
+        return version
+    }
+
+    private func apply(
+        _ batch: WriteBatch, _ version: Version, _ mark: UInt64, _ writer: inout WriterState
+    ) throws(StorageError) {
+        guard version.rawValue >= writer.version, version > .zero, mark >= writer.mark else {
+            throw StorageError(
+                .invalidArgument,
+                "batch at version \(version.rawValue) and mark \(mark) after \(writer.version) and \(writer.mark)")
+        }
+        guard batch.rangeDeletions == 0 || version.rawValue > writer.version else {
+            throw StorageError(
+                .invalidArgument, "a range deletion needs a version of its own, above \(writer.version)")
+        }
+        if options.wal == .enabled {
+            try append(batch, version, mark, &writer)
+        }
+        Self.insert(batch, version.rawValue, into: writer.active)
+        writer.mark = mark
+        writer.version = version.rawValue
+        lastVersionValue.store(version.rawValue, ordering: .releasing)
+        markValue.store(mark, ordering: .releasing)
+        if writer.active.byteCount >= options.memtableBytesMax { freezeIfRoom(&writer) }
     }
 
     /// Runs `body` as the only writer.

@@ -29,6 +29,8 @@ public final class Engine: Sendable {
     let retention: Mutex<RetentionState>
     let listeners = Mutex<[@Sendable (UInt64) -> Void]>([])
     let failure = Mutex<StorageError?>(nil)
+    /// Seconds that writers still owe for what they wrote under pressure.
+    let writeDebt = Mutex(0.0)
 
     let lastVersionValue: Atomic<UInt64>
     let markValue: Atomic<UInt64>

@@ -52,6 +52,20 @@ public final class EngineIterator {
         return isForward ? merged.value() : savedValue
     }
 
+    /// Lends the bytes of the key and the value it stands on, which nothing copies.
+    @inline(__always)
+    public func withEntry<Result, Failure: Error>(
+        _ body: (_ key: RawSpan, _ value: RawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        precondition(isValid, "the iterator stands on nothing")
+        guard isForward else {
+            let (key, value) = (savedKey, savedValue)
+            return unsafe try body(key.span.bytes, value.span.bytes)
+        }
+        let (key, value) = unsafe (merged.key.buffer, merged.lentValue.buffer)
+        return unsafe try body(key.bytes, value.bytes)
+    }
+
     // MARK: - Positioning
 
     /// Goes to the first key.

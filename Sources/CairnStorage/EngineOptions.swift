@@ -9,9 +9,18 @@ public struct EngineOptions: Sendable {
         case disabled
     }
 
+    /// Which versions stay readable while nobody retains them.
+    public enum History: Hashable, Sendable {
+        /// Those from ``Engine/setHistoryHorizon(_:)`` on: all of them until it is called.
+        case fromHorizon
+        /// The last one only: for programs that read what is there now. Iterators still see the version they were made at.
+        case latest
+    }
+
     /// Make a new engine where there is none.
     public var createIfMissing = true
     public var wal = WAL.enabled
+    public var history = History.fromHorizon
 
     /// A memtable that has grown to this is frozen and flushed.
     public var memtableBytesMax = 32 << 20

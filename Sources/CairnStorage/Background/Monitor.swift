@@ -47,6 +47,20 @@ final class Monitor<State>: @unchecked Sendable {
         return result
     }
 
+    /// Waits until `isDone` holds, but no longer than `seconds`.
+    func wait(seconds: Double, until isDone: (State) -> Bool) {
+        var deadline = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &deadline)
+        let nanoseconds = deadline.tv_nsec + Int(seconds * 1e9)
+        deadline.tv_sec += nanoseconds / 1_000_000_000
+        deadline.tv_nsec = nanoseconds % 1_000_000_000
+        unsafe pthread_mutex_lock(mutex)
+        defer { unsafe pthread_mutex_unlock(mutex) }
+        while !isDone(state) {
+            guard unsafe pthread_cond_timedwait(condition, mutex, &deadline) == 0 else { return }
+        }
+    }
+
     /// Waits until `body` returns something, looking again after every change.
     func wait<Result>(_ body: (inout State) -> Result?) -> Result {
         unsafe pthread_mutex_lock(mutex)

@@ -55,7 +55,7 @@ extension EngineInspector {
         try index.seekToFirst()
         while index.isValid {
             var target: BlockHandle?
-            index.lendValue { target = TableReader.handle($0) }
+            target = TableReader.handle(index.lentValue)
             guard let target, target.offset + UInt64(target.byteCount) <= handle.offset else {
                 throw StorageError(
                     .corruption, "the index points to no block", file: parts.path, offset: handle.offset)

@@ -1,17 +1,26 @@
 /// A walk over entries in the order of the tree: keys ascending, versions of a key descending.
 ///
-/// What an iterator shows (`key`, `version`, `kind`, ``value()``) holds until it moves. One thread at a time.
+/// What an iterator shows (`key`, `version`, `kind`, `lentValue`) holds until it moves. One thread at a time.
 class InternalIterator {
     final var isValid = false
     final var key: BorrowedBytes = .empty
     final var version: UInt64 = 0
     final var kind: EntryKind = .put
+    /// The bytes of the value, empty for a deletion.
+    final var lentValue: BorrowedBytes = .empty
 
     /// The bytes of the value: a slice of a cached block, or a copy of what a memtable holds.
     func value() -> ArraySlice<UInt8> { preconditionFailure("an iterator without values") }
 
-    /// Calls `body` with the bytes of the value, borrowed.
-    func lendValue(_ body: (BorrowedBytes) -> Void) { value().withBorrowedBytes(body) }
+    /// Shows what `other` shows.
+    @inline(__always)
+    final func show(_ other: InternalIterator) {
+        key = other.key
+        version = other.version
+        kind = other.kind
+        lentValue = other.lentValue
+        isValid = other.isValid
+    }
 
     func seekToFirst() throws(StorageError) {}
     func seekToLast() throws(StorageError) {}

@@ -11,7 +11,6 @@ final class LevelIterator: InternalIterator {
     }
 
     override func value() -> ArraySlice<UInt8> { current!.value() }
-    override func lendValue(_ body: (BorrowedBytes) -> Void) { current!.lendValue(body) }
 
     override func seekToFirst() throws(StorageError) {
         try open(0)
@@ -75,9 +74,6 @@ final class LevelIterator: InternalIterator {
             isValid = false
             return
         }
-        isValid = true
-        key = current.key
-        version = current.version
-        kind = current.kind
+        show(current)
     }
 }

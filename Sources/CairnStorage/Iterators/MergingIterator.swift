@@ -37,7 +37,6 @@ final class MergingIterator: InternalIterator {
     }
 
     override func value() -> ArraySlice<UInt8> { children[current].value() }
-    override func lendValue(_ body: (BorrowedBytes) -> Void) { children[current].lendValue(body) }
 
     override func seekToFirst() throws(StorageError) {
         for child in children { try child.seekToFirst() }
@@ -119,10 +118,6 @@ final class MergingIterator: InternalIterator {
             isValid = false
             return
         }
-        let child = children[index]
-        isValid = true
-        key = child.key
-        version = child.version
-        kind = child.kind
+        show(children[index])
     }
 }

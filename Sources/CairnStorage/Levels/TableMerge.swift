@@ -50,17 +50,12 @@ struct TableMerge {
         }
         func emit(
             _ key: BorrowedBytes, _ version: UInt64, _ kind: EntryKind, isSuperseded: Bool,
-            _ iterator: InternalIterator?
+            _ value: BorrowedBytes
         ) throws(StorageError) {
             if builder == nil { builder = try makeBuilder() }
-            var failure: FileError?
-            func add(_ value: BorrowedBytes) {
-                do throws(FileError) {
-                    try builder!.add(key, version, kind, value, isSuperseded: isSuperseded)
-                } catch { failure = error }
-            }
-            if kind == .put, let iterator { iterator.lendValue(add) } else { add(.empty) }
-            if let failure { throw StorageError(failure) }
+            do throws(FileError) {
+                try builder!.add(key, version, kind, value, isSuperseded: isSuperseded)
+            } catch { throw StorageError(error) }
         }
 
         var key = KeyBuffer()
@@ -95,10 +90,10 @@ struct TableMerge {
                     pending.append((version, end != nil))
                 } else {
                     for deletion in pending {
-                        try emit(key.view, deletion.version, .delete, isSuperseded: deletion.isSuperseded, nil)
+                        try emit(key.view, deletion.version, .delete, isSuperseded: deletion.isSuperseded, .empty)
                     }
                     pending.removeAll(keepingCapacity: true)
-                    try emit(key.view, version, source.kind, isSuperseded: end != nil, source)
+                    try emit(key.view, version, source.kind, isSuperseded: end != nil, source.lentValue)
                 }
             }
             supersededAt = version

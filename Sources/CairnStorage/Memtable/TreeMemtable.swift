@@ -135,8 +135,6 @@ private final class TreeMemtableIterator: InternalIterator {
 
     override func value() -> ArraySlice<UInt8> { entry!.value.copied()[...] }
 
-    override func lendValue(_ body: (BorrowedBytes) -> Void) { body(entry!.value) }
-
     override func seekToFirst() { show(memtable.end(last: false, seenChanges: &seenChanges)) }
     override func seekToLast() { show(memtable.end(last: true, seenChanges: &seenChanges)) }
     override func seek(to key: BorrowedBytes, _ version: UInt64) {
@@ -161,5 +159,6 @@ private final class TreeMemtableIterator: InternalIterator {
         key = place.entry.key
         version = place.entry.version
         kind = place.entry.kind
+        lentValue = place.entry.value
     }
 }

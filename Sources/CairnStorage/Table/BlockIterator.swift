@@ -32,11 +32,6 @@ final class BlockIterator: InternalIterator {
         return block[start..<start + valueCount]
     }
 
-    override func lendValue(_ body: (BorrowedBytes) -> Void) {
-        body(view!.bytes.dropFirst(valueOffset).prefix(valueCount))
-        extendLifetime(block)
-    }
-
     override func seekToFirst() throws(StorageError) { try read(at: 0) }
 
     override func seekToLast() throws(StorageError) {
@@ -90,6 +85,8 @@ final class BlockIterator: InternalIterator {
         key = keyBuffer.view
         version = entry.version
         kind = entry.kind
+        // Safety: `entry` lies within the block, which `self.block` keeps.
+        lentValue = unsafe BorrowedBytes(base: view.bytes.base + valueOffset, count: valueCount)
         isValid = true
     }
 }

@@ -153,7 +153,6 @@ final class TableIterator: InternalIterator {
     }
 
     override func value() -> ArraySlice<UInt8> { data.value() }
-    override func lendValue(_ body: (BorrowedBytes) -> Void) { data.lendValue(body) }
 
     override func seekToFirst() throws(StorageError) {
         guard let index = try openIndex() else { return }
@@ -212,9 +211,7 @@ final class TableIterator: InternalIterator {
     private func enterBlock() throws(StorageError) -> Bool {
         isValid = false
         guard let index, index.isValid else { return false }
-        var handle: BlockHandle?
-        index.lendValue { handle = TableReader.handle($0) }
-        guard let handle else { throw reader.malformed(0) }
+        guard let handle = TableReader.handle(index.lentValue) else { throw reader.malformed(0) }
         if handle.offset != blockOffset {
             blockOffset = .max
             try data.reset(try reader.block(handle, fillsCache: fillsCache), path: reader.path, offset: handle.offset)
@@ -225,9 +222,6 @@ final class TableIterator: InternalIterator {
 
     @inline(__always)
     private func show() {
-        isValid = data.isValid
-        key = data.key
-        version = data.version
-        kind = data.kind
+        show(data)
     }
 }
