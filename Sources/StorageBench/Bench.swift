@@ -34,14 +34,24 @@ final class Bench: Sendable {
     private let operations: Int
     private let threads: Int
     private let seed: UInt64
+    /// Of the writer beside readers.
+    private let writeBytesPerSecond: Double
 
-    init(directory: String, keys: Int, valueBytes: Int, operations: Int, threads: Int, seed: UInt64) throws {
+    init(
+        directory: String, keys: Int, valueBytes: Int, operations: Int, threads: Int, seed: UInt64,
+        writeBytesPerSecond: Double
+    ) throws {
         var options = EngineOptions()
         options.history = .latest
         options.memtableBytesMax = 64 << 20
         options.blockBytes = 4 << 10
         options.bloomBitsPerKey = 10
         options.compression = .snappy
+        options.level0Compression = .snappy
+        options.level0BloomBitsPerKey = 10
+        options.level0Trigger = 4
+        options.restartInterval = 16
+        options.tableBytesMax = 64 << 20
         options.blockCache = BlockCache(capacityBytes: 128 << 20)
         background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         engine = try Engine.open(
@@ -51,6 +61,7 @@ final class Bench: Sendable {
         self.operations = operations
         self.threads = threads
         self.seed = seed
+        self.writeBytesPerSecond = writeBytesPerSecond
     }
 
     func close() throws {
@@ -137,7 +148,7 @@ final class Bench: Sendable {
         return (operations, found)
     }
 
-    /// Readers at full speed beside one writer at full speed, whose writes do not count.
+    /// Readers at full speed beside one writer at a steady rate, whose writes do not count.
     private func readWhileWriting() throws -> Row {
         let isDone = Atomic(false)
         let failure = Mutex<(any Error)?>(nil)
@@ -145,7 +156,13 @@ final class Bench: Sendable {
             var random = Random(seed: self.seed &* 1000 &+ 900)
             var values = Values(bytes: self.valueBytes, seed: self.seed)
             var key = Key()
+            let clock = ContinuousClock()
+            let start = clock.now
+            var written = 0.0
             while !isDone.load(ordering: .relaxed) {
+                let ahead = written / self.writeBytesPerSecond - (clock.now - start).seconds
+                if ahead > 0.001 { usleep(UInt32(ahead * 1e6)) }
+                written += Double(key.bytes.count + self.valueBytes)
                 key.set(random.next(below: self.keys))
                 var batch = WriteBatch()
                 batch.put(key.bytes, values.next())

@@ -18,6 +18,8 @@ struct StorageBench: ParsableCommand {
     @Option(help: "Threads.") var threads = 1
     @Option(help: "Seed of keys and values.") var seed: UInt64 = 1
 
+    @Option(help: "Bytes a second that readwhilewriting writes beside its reads.") var writeRate = 10_000_000.0
+
     func validate() throws {
         guard keys > 0, valueBytes > 0, threads > 0 else { throw ValidationError("numbers must be positive") }
         _ = try chosen()
@@ -35,7 +37,7 @@ struct StorageBench: ParsableCommand {
     func run() throws {
         let bench = try Bench(
             directory: directory, keys: keys, valueBytes: valueBytes, operations: operations ?? keys, threads: threads,
-            seed: seed)
+            seed: seed, writeBytesPerSecond: writeRate)
         for workload in try chosen() { print(try bench.run(workload).json) }
         try bench.close()
     }

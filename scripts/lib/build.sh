@@ -1,9 +1,12 @@
 # Sourced by the scripts: how the executable is built.
 
-# build_cairn ROOT SCRATCH CONFIGURATION: builds the product `cairn`. A release brings Swift's libraries with it: it runs
+# build_product PRODUCT ROOT SCRATCH CONFIGURATION: builds one product. A release brings Swift's libraries with it: it runs
 # where no Swift is installed, and calls into them cost less.
-build_cairn() {
+build_product() {
     local flags=()
-    [ "$3" != release ] || flags+=(--static-swift-stdlib)
-    swift build --package-path "$1" --scratch-path "$2" -c "$3" --product cairn ${flags[@]+"${flags[@]}"}
+    [ "$4" != release ] || flags+=(--static-swift-stdlib)
+    swift build --package-path "$2" --scratch-path "$3" -c "$4" --product "$1" ${flags[@]+"${flags[@]}"}
 }
+
+# build_cairn ROOT SCRATCH CONFIGURATION: builds the product `cairn`.
+build_cairn() { build_product cairn "$@"; }
