@@ -155,27 +155,28 @@ extension Engine {
     /// Returns once the records up to `sequence` are on the disk. Threads that come while one syncs share the next sync.
     func synchronizeLog(through sequence: UInt64) throws(StorageError) {
         guard options.wal == .enabled else { return }
-        var thrown: StorageError?
-        walSync.withLock { _ in
-            do throws(StorageError) {
-                let (isDone, point, mark) = try locked { writer in
-                    (writer.log.durableSequence >= sequence, writer.log.syncPoint, writer.mark)
-                }
-                if isDone { return }
-                try checkWritable()
-                do throws(FileError) {
-                    for file in point.files { try file.synchronizeData() }
-                } catch {
-                    let failure = StorageError(error)
-                    fail(failure)
-                    throw failure
-                }
-                try locked { writer in writer.log.noteSynced(point) }
-                advanceDurableMark(to: mark)
-            } catch {
-                thrown = error
-            }
+        let leads = walSync.wait { sync -> Bool? in
+            if syncedSequence.load(ordering: .acquiring) >= sequence { return false }
+            if sync.isRunning { return nil }
+            sync.isRunning = true
+            return true
         }
-        if let thrown { throw thrown }
+        guard leads else { return }
+        defer { walSync.change { $0.isRunning = false } }
+        try checkWritable()
+        let (point, mark) = writer.withLock { writer in
+            writer.log.reserveForSyncs()
+            return (writer.log.syncPoint, writer.mark)
+        }
+        do throws(FileError) {
+            for file in point.files { try file.synchronizeData() }
+        } catch {
+            let failure = StorageError(error)
+            fail(failure)
+            throw failure
+        }
+        writer.withLock { $0.log.noteSynced(point) }
+        syncedSequence.store(point.sequence, ordering: .releasing)
+        advanceDurableMark(to: mark)
     }
 }

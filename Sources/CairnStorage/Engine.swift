@@ -20,8 +20,10 @@ public final class Engine: Sendable {
     /// What readers look at; replaced, never changed.
     let view: Mutex<ReadView>
     let writer: Mutex<WriterState>
-    /// Held while a thread syncs the log, so that those who come meanwhile share the next sync.
-    let walSync = Mutex<Void>(())
+    /// Whether a thread syncs the log: those who come meanwhile wait and share the next sync.
+    let walSync = Monitor(LogSync())
+    /// The log's last record that a sync has covered.
+    let syncedSequence = Atomic<UInt64>(0)
     /// Held while an edit is made durable and shown to readers.
     let manifest: Mutex<Manifest>
     let work = Monitor(WorkState())
@@ -52,6 +54,10 @@ public final class Engine: Sendable {
         var activeSegments: [UInt64] = []
         var mark: UInt64
         var version: UInt64
+    }
+
+    struct LogSync {
+        var isRunning = false
     }
 
     /// What versions may still be read.

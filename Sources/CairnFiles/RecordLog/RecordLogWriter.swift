@@ -160,6 +160,13 @@ public struct RecordLogWriter: Sendable {
         }
     }
 
+    /// Fills the file's next `bytes` with zeros if it ends less than `margin` bytes behind the last record: to write over
+    /// zeros costs a sync a third less than to make the file longer. An error shows with the next record.
+    public func reserve(_ bytes: Int, below margin: Int) {
+        guard !hasFailed, file.size < position + UInt64(margin) else { return }
+        try? file.write([UInt8](repeating: 0, count: bytes), at: max(file.size, position))
+    }
+
     /// Stages `body` and writes everything that is staged; returns where the record begins.
     @discardableResult
     public mutating func append(_ body: RawSpan, tag: UInt64 = 0) throws(FileError) -> UInt64 {

@@ -123,6 +123,9 @@ struct WriteAheadLog {
         writtenBytes += UInt64(batch.count + Self.recordHeaderBytes)
     }
 
+    /// Makes room in the running segment whose syncs need not write the file's size each time.
+    func reserveForSyncs() { segment?.reserve(1 << 20, below: 128 << 10) }
+
     /// The next record starts a new segment.
     mutating func endSegment() {
         if let segment, segment.syncedPosition < segment.position, !segment.hasFailed {

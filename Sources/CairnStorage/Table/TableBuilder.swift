@@ -40,7 +40,8 @@ struct TableBuilder {
         block = BlockBuilder(restartInterval: options.restartInterval)
         description.number = number
         description.fileID = fileSystem.makeFileID()
-        file = try fileSystem.createStream(FileName.table(number).path(in: directory))
+        let path = FileName.table(number).path(in: directory)
+        file = options.tablesPassPageCache ? try fileSystem.createStream(path) : try fileSystem.create(path)
         output.reserveCapacity(Self.writeBytes + 64 << 10)
     }
 
