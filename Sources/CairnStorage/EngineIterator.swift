@@ -17,7 +17,7 @@ public final class EngineIterator {
 
     /// Forward: `merged` stands on the entry that is shown. Backward: it stands before all entries of `savedKey`.
     private var isForward = true
-    private var savedKey: [UInt8] = []
+    private let savedKey = KeyBuffer()
     private var savedValue: ArraySlice<UInt8> = []
     private var shownKey: ArraySlice<UInt8>?
 
@@ -41,7 +41,7 @@ public final class EngineIterator {
     public var key: ArraySlice<UInt8> {
         precondition(isValid, "the iterator stands on nothing")
         if let shownKey { return shownKey }
-        let key = isForward ? merged.key.copied()[...] : savedKey[...]
+        let key = (isForward ? merged.key : savedKey.view).copied()[...]
         shownKey = key
         return key
     }
@@ -58,12 +58,13 @@ public final class EngineIterator {
         _ body: (_ key: RawSpan, _ value: RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         precondition(isValid, "the iterator stands on nothing")
-        guard isForward else {
-            let (key, value) = (savedKey, savedValue)
-            return unsafe try body(key.span.bytes, value.span.bytes)
+        let key = unsafe (isForward ? merged.key : savedKey.view).buffer
+        if isForward {
+            let value = unsafe merged.lentValue.buffer
+            return unsafe try body(key.bytes, value.bytes)
         }
-        let (key, value) = unsafe (merged.key.buffer, merged.lentValue.buffer)
-        return unsafe try body(key.bytes, value.bytes)
+        let value = savedValue
+        return unsafe try body(key.bytes, value.span.bytes)
     }
 
     // MARK: - Positioning
@@ -117,7 +118,7 @@ public final class EngineIterator {
             try merged.next()
         } else {
             isForward = true
-            try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, 0) }
+            try merged.seek(to: savedKey.view, 0)
         }
         try findForward(skippingSaved: true)
     }
@@ -130,7 +131,7 @@ public final class EngineIterator {
         if isForward {
             saveKey()
             isForward = false
-            try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(before: key, .max) }
+            try merged.seek(before: savedKey.view, .max)
         }
         try findBackward()
     }
@@ -152,8 +153,7 @@ public final class EngineIterator {
     }
 
     private func saveKey() {
-        savedKey.removeAll(keepingCapacity: true)
-        unsafe savedKey.append(contentsOf: merged.key.buffer)
+        savedKey.replace(keeping: 0, with: merged.key)
     }
 
     private func isDeleted(_ key: BorrowedBytes, _ entryVersion: UInt64) -> Bool {
@@ -164,13 +164,14 @@ public final class EngineIterator {
         isValid = false
         var isSkipping = skippingSaved
         var steps = 0
+        let (merged, savedKey) = (merged, savedKey)
         while merged.isValid {
             if let upper, upper.withBorrowedBytes({ merged.key.compare($0) >= 0 }) { return }
-            if isSkipping, savedKey.withBorrowedBytes({ merged.key.isEqual(to: $0) }) {
+            if isSkipping, merged.key.isEqual(to: savedKey.view) {
                 steps += 1
                 if steps > Self.stepsMax {
                     steps = 0
-                    try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, 0) }
+                    try merged.seek(to: savedKey.view, 0)
                 } else {
                     try merged.next()
                 }
@@ -182,7 +183,7 @@ public final class EngineIterator {
                     steps = 0
                     saveKey()
                     isSkipping = false
-                    try savedKey.withBorrowedBytes { key throws(StorageError) in try merged.seek(to: key, version) }
+                    try merged.seek(to: savedKey.view, version)
                 } else {
                     try merged.next()
                 }
@@ -212,8 +213,8 @@ public final class EngineIterator {
                     savedValue = merged.kind == .put ? merged.value() : []
                 }
                 try merged.previous()
-            } while merged.isValid && savedKey.withBorrowedBytes { merged.key.isEqual(to: $0) }
-            if let seen, seen.kind == .put, !savedKey.withBorrowedBytes({ isDeleted($0, seen.version) }) {
+            } while merged.isValid && merged.key.isEqual(to: savedKey.view)
+            if let seen, seen.kind == .put, !isDeleted(savedKey.view, seen.version) {
                 isValid = true
                 return
             }

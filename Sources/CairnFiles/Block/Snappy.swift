@@ -56,22 +56,23 @@ public enum Snappy {
         guard declared <= limit else { throw .tooLarge(declared: declared, limit: limit) }
         // Snappy's best ratio is 64 bytes of copy for three of input: what claims more is a lie, and gets no memory.
         guard declared <= input.byteCount * 64 else { throw .malformed }
-        let start = output.count
-        output.append(contentsOf: repeatElement(0, count: declared))
-        var produced = declared
-        let status = unsafe input.withUnsafeBytes { source in
-            unsafe output.withUnsafeMutableBytes { target in
-                // Safety: `declared` bytes from `start` on were just made; libsnappy checks its output against `produced`.
-                unsafe snappy_uncompress(
-                    source.baseAddress?.assumingMemoryBound(to: CChar.self) ?? emptyInput, source.count,
-                    ((target.baseAddress ?? UnsafeMutableRawPointer(mutating: UnsafeRawPointer(emptyInput))) + start)
-                        .assumingMemoryBound(to: CChar.self), &produced)
+        var isWhole = false
+        output.append(addingCapacity: declared) { target in
+            var produced = declared
+            let status = unsafe input.withUnsafeBytes { source in
+                // Safety: `target` has room for `declared` bytes; libsnappy checks its output against `produced`.
+                unsafe target.withUnsafeMutableBufferPointer { buffer, initialized in
+                    let place = unsafe buffer.baseAddress.map { UnsafeMutableRawPointer($0) }
+                    let status = unsafe snappy_uncompress(
+                        source.baseAddress?.assumingMemoryBound(to: CChar.self) ?? emptyInput, source.count,
+                        place?.assumingMemoryBound(to: CChar.self) ?? emptyByte, &produced)
+                    if status == SNAPPY_OK, produced == declared { initialized = declared }
+                    return status
+                }
             }
+            isWhole = status == SNAPPY_OK && produced == declared
         }
-        guard status == SNAPPY_OK, produced == declared else {
-            output.removeLast(declared)
-            throw .malformed
-        }
+        guard isWhole else { throw .malformed }
     }
 
     /// The decompressed form of `input`; see ``decompress(_:limit:appendingTo:)``.

@@ -7,8 +7,11 @@
 #endif
 
 /// A key that is rebuilt in place, over and over, as prefix-compressed entries are read.
+///
+/// A class, so that its owners change it without the language's guard against two changes at once, which costs as much as
+/// the change. One thread at a time.
 @safe
-struct KeyBuffer: ~Copyable {
+final class KeyBuffer {
     private var memory: UnsafeMutableRawPointer
     private var capacity: Int
     private(set) var count = 0
@@ -22,14 +25,14 @@ struct KeyBuffer: ~Copyable {
 
     /// Keeps the first `shared` bytes and puts `suffix` behind them. `shared` is at most `count`.
     @inline(__always)
-    mutating func replace(keeping shared: Int, with suffix: BorrowedBytes) {
+    func replace(keeping shared: Int, with suffix: BorrowedBytes) {
         let length = shared &+ suffix.count
         if length > capacity { grow(length, keeping: shared) }
         unsafe memcpy(memory + shared, suffix.base, suffix.count)
         count = length
     }
 
-    private mutating func grow(_ length: Int, keeping shared: Int) {
+    private func grow(_ length: Int, keeping shared: Int) {
         let larger = max(length, capacity * 2)
         let fresh = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 8)
         unsafe memcpy(fresh, memory, shared)

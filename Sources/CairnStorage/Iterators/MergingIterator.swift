@@ -2,10 +2,13 @@
 ///
 /// The children stand from the newest source to the oldest. Where two show the same key and version, which happens when
 /// a version is applied twice, the newer source comes first, as a newer version would.
+@safe
 final class MergingIterator: InternalIterator {
     private let children: [InternalIterator]
     /// What each child shows, side by side: to compare them touches no object and counts no reference.
-    private var heads: [Head]
+    ///
+    /// Safety: as many as there are children, indexed by their places, and freed with the iterator.
+    private let heads: UnsafeMutablePointer<Head>
     private var current = -1
     private var isForward = true
 
@@ -33,8 +36,11 @@ final class MergingIterator: InternalIterator {
 
     init(_ children: [InternalIterator]) {
         self.children = children
-        heads = Array(repeating: Head(), count: children.count)
+        unsafe heads = .allocate(capacity: max(1, children.count))
+        unsafe heads.initialize(repeating: Head(), count: max(1, children.count))
     }
+
+    deinit { unsafe heads.deallocate() }
 
     override func value() -> ArraySlice<UInt8> { children[current].value() }
 
@@ -71,7 +77,7 @@ final class MergingIterator: InternalIterator {
             readHeads()
         }
         try moving.next()
-        heads[current] = Head(moving)
+        unsafe heads[current] = Head(moving)
         chooseFirst()
     }
 
@@ -87,26 +93,26 @@ final class MergingIterator: InternalIterator {
             readHeads()
         }
         try moving.previous()
-        heads[current] = Head(moving)
+        unsafe heads[current] = Head(moving)
         chooseLast()
     }
 
     private func readHeads() {
-        for index in children.indices { heads[index] = Head(children[index]) }
+        for index in children.indices { unsafe heads[index] = Head(children[index]) }
     }
 
     private func chooseFirst() {
         var best = -1
-        for index in heads.indices where heads[index].isValid {
-            if best < 0 || heads[index].compare(heads[best]) < 0 { best = index }
+        for index in 0..<children.count where unsafe heads[index].isValid {
+            if unsafe best < 0 || heads[index].compare(heads[best]) < 0 { best = index }
         }
         show(best)
     }
 
     private func chooseLast() {
         var best = -1
-        for index in heads.indices where heads[index].isValid {
-            if best < 0 || heads[index].compare(heads[best]) >= 0 { best = index }
+        for index in 0..<children.count where unsafe heads[index].isValid {
+            if unsafe best < 0 || heads[index].compare(heads[best]) >= 0 { best = index }
         }
         show(best)
     }

@@ -58,7 +58,7 @@ struct TableMerge {
             } catch { throw StorageError(error) }
         }
 
-        var key = KeyBuffer()
+        let key = KeyBuffer()
         var hasKey = false
         /// When the entry that comes next was superseded by an entry of its key.
         var supersededAt: UInt64?

@@ -4,17 +4,13 @@
 struct BlockBuilder {
     private(set) var bytes: [UInt8] = []
     private var restarts: [UInt32] = []
-    private var lastKey = KeyBufferBox()
+    private let lastKey = KeyBuffer()
     private var sinceRestart = 0
     private let restartInterval: Int
     private(set) var count = 0
 
     init(restartInterval: Int) {
         self.restartInterval = restartInterval
-    }
-
-    private final class KeyBufferBox {
-        var buffer = KeyBuffer()
     }
 
     var isEmpty: Bool { count == 0 }
@@ -28,7 +24,7 @@ struct BlockBuilder {
             restarts.append(UInt32(bytes.count))
             sinceRestart = 0
         } else {
-            shared = lastKey.buffer.view.commonPrefixLength(with: key)
+            shared = lastKey.view.commonPrefixLength(with: key)
         }
         sinceRestart += 1
         count += 1
@@ -46,7 +42,7 @@ struct BlockBuilder {
         unsafe withUnsafeBytes(of: (~version).bigEndian) { unsafe bytes.append(contentsOf: $0) }
         bytes.append(kind.rawValue)
         unsafe bytes.append(contentsOf: value.buffer)
-        lastKey.buffer.replace(keeping: shared, with: suffix)
+        lastKey.replace(keeping: shared, with: suffix)
     }
 
     /// Adds the places of the whole keys; the block is then ``bytes``, until ``reset()``.

@@ -10,6 +10,14 @@ public final class BlockCache: Sendable {
     struct Key: Hashable {
         var table: UInt64
         var offset: UInt64
+
+        /// A number whose bits all depend on both.
+        @inline(__always)
+        var mixed: UInt64 {
+            var mixed = (table &* 0x9E37_79B9_7F4A_7C15) ^ (offset &* 0xC2B2_AE3D_27D4_EB4F)
+            mixed ^= mixed >> 29
+            return mixed &* 0xBF58_476D_1CE4_E5B9
+        }
     }
 
     private struct Slot {
@@ -21,7 +29,7 @@ public final class BlockCache: Sendable {
     }
 
     private struct Shard {
-        var places: [Key: Int] = [:]
+        var places = BlockPlaces()
         var slots: [Slot] = []
         var free: [Int] = []
         var hand = 0
@@ -54,8 +62,7 @@ public final class BlockCache: Sendable {
     func pin(_ bytes: Int) { pinned.add(bytes, ordering: .relaxed) }
 
     private func shard(of key: Key) -> LockedShard {
-        let mixed = (key.table &* 0x9E37_79B9_7F4A_7C15) ^ ((key.offset >> 9) &* 0xC2B2_AE3D_27D4_EB4F)
-        return shards[Int(mixed >> 60)]
+        shards[Int(key.mixed >> 60)]
     }
 
     func block(_ key: Key) -> ArraySlice<UInt8>? {
@@ -80,9 +87,9 @@ public final class BlockCache: Sendable {
             let slot = Slot(key: key, block: block, bytes: bytes, isRecent: false, isFree: false)
             if let place = shard.free.popLast() {
                 shard.slots[place] = slot
-                shard.places[key] = place
+                shard.places.insert(key, at: place)
             } else {
-                shard.places[key] = shard.slots.count
+                shard.places.insert(key, at: shard.slots.count)
                 shard.slots.append(slot)
             }
             shard.bytes += bytes
@@ -99,7 +106,7 @@ public final class BlockCache: Sendable {
                 shard.slots[place].isRecent = false
                 continue
             }
-            shard.places[shard.slots[place].key] = nil
+            shard.places.remove(shard.slots[place].key)
             shard.bytes -= shard.slots[place].bytes
             shard.slots[place].isFree = true
             shard.slots[place].block = []
@@ -113,7 +120,7 @@ public final class BlockCache: Sendable {
         for offset in offsets {
             let key = Key(table: table, offset: offset)
             shard(of: key).shard.withLock { shard in
-                guard let place = shard.places.removeValue(forKey: key) else { return }
+                guard let place = shard.places.remove(key) else { return }
                 shard.bytes -= shard.slots[place].bytes
                 shard.slots[place].isFree = true
                 shard.slots[place].block = []

@@ -2,7 +2,7 @@
 final class BlockIterator: InternalIterator {
     private var block: ArraySlice<UInt8> = []
     private var view: BlockView?
-    private var keyBuffer = KeyBuffer()
+    private let keyBuffer = KeyBuffer()
     private var entryOffset = 0
     private var nextOffset = 0
     private var valueOffset = 0
@@ -40,13 +40,34 @@ final class BlockIterator: InternalIterator {
     }
 
     override func seek(to target: BorrowedBytes, _ version: UInt64) throws(StorageError) {
-        guard let restart = view!.restart(before: target, version) else { throw malformed() }
-        try read(at: view!.restart(restart))
-        while isValid {
-            let order = key.compare(target)
-            if order > 0 || (order == 0 && self.version <= version) { return }
-            try read(at: nextOffset)
+        let view = view!
+        guard let restart = view.restart(before: target, version) else { throw malformed() }
+        var offset = view.restart(restart)
+        // As in `BlockView.search`: how much the entry before has in common with the target, before which it comes.
+        var matched = 0
+        while offset < view.entriesEnd {
+            guard let entry = view.entry(at: offset), entry.shared <= keyBuffer.count else { throw malformed() }
+            if entry.shared > matched {
+                keyBuffer.replace(keeping: entry.shared, with: entry.suffix)
+                offset = entry.end
+                continue
+            }
+            if entry.shared < matched {
+                guard entry.shared == 0 else { return stand(at: entry, offset, view) }
+                matched = 0
+            }
+            let rest = target.dropFirst(matched)
+            let common = entry.suffix.commonPrefixLength(with: rest)
+            if common == entry.suffix.count, common == rest.count {
+                if entry.version <= version { return stand(at: entry, offset, view) }
+            } else if common == rest.count || (common < entry.suffix.count && entry.suffix[common] > rest[common]) {
+                return stand(at: entry, offset, view)
+            }
+            matched &+= common
+            keyBuffer.replace(keeping: entry.shared, with: entry.suffix)
+            offset = entry.end
         }
+        isValid = false
     }
 
     override func next() throws(StorageError) { try read(at: nextOffset) }
@@ -77,6 +98,11 @@ final class BlockIterator: InternalIterator {
             return
         }
         guard let entry = view.entry(at: offset), entry.shared <= keyBuffer.count else { throw malformed() }
+        stand(at: entry, offset, view)
+    }
+
+    @inline(__always)
+    private func stand(at entry: BlockView.Entry, _ offset: Int, _ view: BlockView) {
         keyBuffer.replace(keeping: entry.shared, with: entry.suffix)
         entryOffset = offset
         nextOffset = entry.end
