@@ -51,7 +51,9 @@ let package = Package(
             name: "CairnWire", dependencies: ["CairnBSON", "CCRC32C", "CSnappy", "CZlib"], swiftSettings: swiftSettings),
         .target(
             name: "CairnFiles",
-            dependencies: ["CCRC32C", "CSnappy", .product(name: "SystemPackage", package: "swift-system")],
+            dependencies: [
+                "CCRC32C", "COpenSSL", "CSnappy", .product(name: "SystemPackage", package: "swift-system"),
+            ],
             swiftSettings: swiftSettings),
         .target(name: "CairnStorage", dependencies: ["CairnFiles"], swiftSettings: swiftSettings),
         .target(

@@ -21,6 +21,8 @@ public struct FileError: Error, Hashable, Sendable {
         case truncated
         /// A format, version or codec that this program does not know.
         case unsupported
+        /// The bytes are locked with a key that is not at hand: no master key, another one, or a data key that is missing.
+        case wrongKey
         /// A length or size over the limit that the caller gave, found before any memory was taken for it.
         case tooLarge
     }

@@ -67,6 +67,9 @@ public protocol FileSystem: Sendable {
 
     /// A number that no other file of any node will have: the identity that goes into a file's checksums.
     func makeFileID() -> UInt64
+
+    /// What record logs and tables are encrypted with; nil leaves them in the clear.
+    var keyring: Keyring? { get }
 }
 
 /// A file that is open for positional writes.
@@ -156,6 +159,8 @@ extension FileSystem {
     public func createStream(_ path: String) throws(FileError) -> any WritableFile {
         try create(path, preallocate: 0)
     }
+
+    public var keyring: Keyring? { nil }
 
     /// All bytes of the file at `path`, at most `limit`.
     public func contents(of path: String, limit: Int = 1 << 30) throws(FileError) -> [UInt8] {

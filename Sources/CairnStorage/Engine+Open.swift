@@ -155,7 +155,8 @@ extension Engine {
                 failure = failure ?? StorageError(error)
             }
         }
-        writer.withLock { $0.log.close() }
+        // What is kept to be used again is of no use to a closed engine.
+        janitor.remove(writer.withLock { $0.log.close() })
         manifest.withLock { $0.close() }
         janitor.close()
         lock.release()

@@ -21,6 +21,8 @@ public struct EngineOptions: Sendable {
     public var createIfMissing = true
     public var wal = WAL.enabled
     public var history = History.fromHorizon
+    /// Of the log's records; those that do not shrink by an eighth are stored as they are.
+    public var walCompression = BlockCodec.Compression.none
 
     /// A memtable that has grown to this is frozen and flushed.
     public var memtableBytesMax = 32 << 20

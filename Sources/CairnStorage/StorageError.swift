@@ -19,6 +19,8 @@ public struct StorageError: Error, Hashable, Sendable, CustomStringConvertible {
         case locked
         /// The directory or a file was written by a format that this program does not know.
         case unsupportedFormat
+        /// The directory or a file is encrypted with a key that is not at hand. Nothing was touched.
+        case wrongKey
         /// The version asked for lies below the history horizon, so parts of it may be gone.
         case versionTooOld
         /// The call breaks a rule of the interface: a batch that does not decode, a version or mark that goes back.
@@ -59,6 +61,7 @@ extension StorageError {
         case .outOfSpace: code = .outOfSpace
         case .locked: code = .locked
         case .unsupported: code = .unsupportedFormat
+        case .wrongKey: code = .wrongKey
         // A file that the manifest names and that is missing or short is as damaged as one with flipped bits.
         case .corruption, .truncated, .tooLarge, .notFound: code = .corruption
         case .io, .exists: code = .io

@@ -39,10 +39,21 @@ final class Bench: Sendable {
 
     init(
         directory: String, keys: Int, valueBytes: Int, operations: Int, threads: Int, seed: UInt64,
-        writeBytesPerSecond: Double
+        writeBytesPerSecond: Double, isEncrypted: Bool
     ) throws {
+        var keyring: Keyring?
+        if isEncrypted {
+            let plain = PosixFileSystem()
+            try plain.createDirectory(directory)
+            // The key is kept beside the data because nothing here is secret: only the cost is measured.
+            let master = directory + "/master"
+            if try !plain.exists(master) { try plain.replace(master, with: Array(MasterKey.generate().utf8)) }
+            keyring = try Keyring.open(
+                directory + "/keyring", master: MasterKey(try plain.contents(of: master), source: master), in: plain)
+        }
         var options = EngineOptions()
         options.history = .latest
+        options.walCompression = .snappy
         options.memtableBytesMax = 64 << 20
         options.blockBytes = 4 << 10
         options.bloomBitsPerKey = 10
@@ -56,7 +67,7 @@ final class Bench: Sendable {
         options.blockCache = BlockCache(capacityBytes: 128 << 20)
         background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         engine = try Engine.open(
-            directory: directory, fileSystem: PosixFileSystem(), options: options, background: background)
+            directory: directory, fileSystem: PosixFileSystem(keyring: keyring), options: options, background: background)
         self.keys = keys
         self.valueBytes = valueBytes
         self.operations = operations

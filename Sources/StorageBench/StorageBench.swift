@@ -20,6 +20,8 @@ struct StorageBench: ParsableCommand {
 
     @Option(help: "Bytes a second that readwhilewriting writes beside its reads.") var writeRate = 10_000_000.0
 
+    @Flag(help: "Encrypt everything.") var encrypted = false
+
     func validate() throws {
         guard keys > 0, valueBytes > 0, threads > 0 else { throw ValidationError("numbers must be positive") }
         _ = try chosen()
@@ -37,7 +39,7 @@ struct StorageBench: ParsableCommand {
     func run() throws {
         let bench = try Bench(
             directory: directory, keys: keys, valueBytes: valueBytes, operations: operations ?? keys, threads: threads,
-            seed: seed, writeBytesPerSecond: writeRate)
+            seed: seed, writeBytesPerSecond: writeRate, isEncrypted: encrypted)
         for workload in try chosen() { print(try bench.run(workload).json) }
         try bench.close()
     }

@@ -1,9 +1,9 @@
 /// The one pipeline by which blocks of every file kind get to the disk and back: serialised bytes → compressed where it
-/// pays → (room for a cipher) → checksummed for their place.
+/// pays → sealed where the file has a cipher → checksummed for their place.
 ///
 /// A stored block is the payload, one codec byte, and four bytes of CRC-32C that cover the file's id, the block's offset,
 /// the payload and the codec byte: a good block in the wrong place is a bad block. See <doc:CairnFiles>.
-public struct BlockCodec: Sendable, Hashable {
+public struct BlockCodec: Sendable {
     /// How the payload of a block is compressed: the low four bits of the codec byte.
     public enum Compression: UInt8, Sendable, Hashable {
         case none = 0
@@ -19,7 +19,16 @@ public struct BlockCodec: Sendable, Hashable {
     /// The most bytes that a block may decode to.
     public var decodedBytesMax: Int
 
-    public init(compression: Compression = .snappy, decodedBytesMax: Int = 64 << 20) {
+    /// What the blocks that are read were sealed with; nil if they are in the clear.
+    public var cipher: FileCipher?
+
+    /// The high four bits of the codec byte of a sealed block.
+    private static let sealedFlag: UInt8 = 1 << 4
+
+    public init(
+        compression: Compression = .snappy, decodedBytesMax: Int = 64 << 20, cipher: FileCipher? = nil
+    ) {
+        self.cipher = cipher
         self.compression = compression
         self.decodedBytesMax = decodedBytesMax
     }
@@ -29,8 +38,10 @@ public struct BlockCodec: Sendable, Hashable {
     /// - Parameters:
     ///   - fileID: The id of the file that the block goes to.
     ///   - offset: Where in that file the stored block will begin.
+    ///   - sealer: Seals the block; of the file's cipher, and the writer's own.
     public func encode(
-        _ block: RawSpan, fileID: UInt64, offset: UInt64, appendingTo output: inout [UInt8]
+        _ block: RawSpan, fileID: UInt64, offset: UInt64, sealer: FileCipher.Sealer? = nil,
+        appendingTo output: inout [UInt8]
     ) {
         precondition(block.byteCount <= decodedBytesMax, "\(block.byteCount) bytes, limit \(decodedBytesMax)")
         let start = output.count
@@ -44,7 +55,9 @@ public struct BlockCodec: Sendable, Hashable {
             }
         }
         if used == .none { unsafe block.withUnsafeBytes { unsafe output.append(contentsOf: $0) } }
-        output.append(used.rawValue)
+        let codec = sealer == nil ? used.rawValue : used.rawValue | Self.sealedFlag
+        sealer?.seal(&output, from: start, FileCipher.Nonce(offset, UInt32(codec)))
+        output.append(codec)
         let checksum = unsafe CRC32C.checksum(
             output.span.bytes.extracting(start..<output.count),
             extending: CRC32C.place(fileID: fileID, offset: offset))
@@ -67,9 +80,9 @@ public struct BlockCodec: Sendable, Hashable {
         guard checksum == stored.loadUInt32(at: body.endIndex) else {
             throw FileError(.corruption, .decode, path: path, offset: offset, reason: "block checksum")
         }
-        let payload = body.dropLast()
         let codec = body[body.endIndex - 1]
-        switch codec {
+        let payload = try open(body.dropLast(), codec, offset: offset, path: path)
+        switch codec & 15 {
         case Compression.none.rawValue:
             guard payload.count <= decodedBytesMax else {
                 throw FileError(
@@ -93,7 +106,26 @@ public struct BlockCodec: Sendable, Hashable {
         default:
             throw FileError(
                 .unsupported, .decode, path: path, offset: offset,
-                reason: codec >> 4 != 0 ? "cipher \(codec >> 4)" : "compression \(codec & 15)")
+                reason: "compression \(codec & 15)")
+        }
+    }
+
+    private func open(
+        _ stored: ArraySlice<UInt8>, _ codec: UInt8, offset: UInt64, path: String
+    ) throws(FileError) -> ArraySlice<UInt8> {
+        func refused(_ code: FileError.Code, _ reason: String) -> FileError {
+            FileError(code, .decode, path: path, offset: offset, reason: reason)
+        }
+        switch (codec >> 4, cipher) {
+        case (0, nil): return stored
+        case (0, _): throw refused(.corruption, "a block in the clear in a file whose blocks are sealed")
+        case (1, let cipher?):
+            guard let text = unsafe cipher.open(stored.span.bytes, FileCipher.Nonce(offset, UInt32(codec))) else {
+                throw refused(.corruption, "the seal of a block is broken: it is not what was written here")
+            }
+            return text[...]
+        case (1, nil): throw refused(.corruption, "a sealed block in a file whose blocks are in the clear")
+        default: throw refused(.unsupported, "cipher \(codec >> 4)")
         }
     }
 

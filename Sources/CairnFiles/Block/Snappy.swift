@@ -19,20 +19,22 @@ public enum Snappy {
 
     /// Appends the compressed form of `input` to `output`.
     public static func compress(_ input: RawSpan, appendingTo output: inout [UInt8]) {
-        let start = output.count
         let room = compressedCountMax(of: input.byteCount)
-        output.append(contentsOf: repeatElement(0, count: room))
-        var produced = room
-        let status = unsafe input.withUnsafeBytes { source in
-            unsafe output.withUnsafeMutableBytes { target in
-                // Safety: `room` bytes from `start` on were just made; libsnappy writes at most the maximum it named.
-                unsafe snappy_compress(
-                    source.baseAddress?.assumingMemoryBound(to: CChar.self) ?? emptyInput, source.count,
-                    (target.baseAddress! + start).assumingMemoryBound(to: CChar.self), &produced)
+        output.append(addingCapacity: room) { target in
+            let status = unsafe input.withUnsafeBytes { source in
+                // Safety: `target` has room for `room` bytes; libsnappy writes at most the maximum it named.
+                unsafe target.withUnsafeMutableBufferPointer { buffer, initialized in
+                    var produced = room
+                    let place = UnsafeMutableRawPointer(buffer.baseAddress!)
+                    let status = unsafe snappy_compress(
+                        source.baseAddress?.assumingMemoryBound(to: CChar.self) ?? emptyInput, source.count,
+                        place.assumingMemoryBound(to: CChar.self), &produced)
+                    initialized = status == SNAPPY_OK ? produced : 0
+                    return status
+                }
             }
+            precondition(status == SNAPPY_OK, "snappy refused a buffer of its own maximum size, \(room) bytes")
         }
-        precondition(status == SNAPPY_OK, "snappy refused a buffer of its own maximum size, \(room) bytes")
-        output.removeLast(room - produced)
     }
 
     /// The number of bytes that `input` says it will decompress to. Not to be trusted before it is compared to a limit.

@@ -4,6 +4,8 @@
 /// damage. So damage counts only if a second look from the start finds it again.
 public struct RecordLogWalk {
     public let header: RecordLogHeader
+    /// What the bodies are sealed with, if they are.
+    public var cipher: FileCipher? { reader.cipher }
     /// The size that the file had when the walk began.
     public let size: UInt64
     /// Something was bad that was good, or not there, on a second look: whatever was read before is out of date.

@@ -11,7 +11,10 @@ import SystemPackage
 /// Every call is repeated when a signal interrupts it, and every write goes on until all bytes are written. Nothing is
 /// buffered in the process.
 public struct PosixFileSystem: FileSystem {
-    public init() {}
+    public let keyring: Keyring?
+
+    /// - Parameter keyring: encrypts what is written from now on, and opens what was encrypted before.
+    public init(keyring: Keyring? = nil) { self.keyring = keyring }
 
     public func create(_ path: String, preallocate bytes: Int) throws(FileError) -> any WritableFile {
         precondition(bytes >= 0, "preallocation of \(bytes) bytes")

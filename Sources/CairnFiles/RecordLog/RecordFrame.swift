@@ -5,7 +5,7 @@ import CCRC32C
 /// | offset | bytes | |
 /// |---|---|---|
 /// | 0 | 4 | CRC-32C of file id, offset of this frame (u64 each), then bytes 4..<24 |
-/// | 4 | 4 | length of the body, at least 1 |
+/// | 4 | 4 | length of the stored body, at least 1; the highest bit says that it is compressed |
 /// | 8 | 4 | CRC-32C of the body |
 /// | 12 | 4 | eighths of the position up to which the file was synced when this record was written |
 /// | 16 | 8 | tag, the owner's |
@@ -20,8 +20,11 @@ struct RecordFrame: Hashable {
     static let alignment = 8
     /// The most bytes of a body, a bound for hostile or damaged lengths.
     static let bodyBytesMax = 256 << 20
+    private static let compressedFlag: UInt32 = 1 << 31
 
+    /// Of the body as it is stored.
     var length: UInt32
+    var isCompressed: Bool
     var bodyChecksum: UInt32
     var syncedEighths: UInt32
     var tag: UInt64
@@ -36,19 +39,27 @@ struct RecordFrame: Hashable {
 
     var totalBytes: Int { Self.totalBytes(bodyBytes: Int(length)) }
 
+    /// What the body at `offset` is sealed with: its tag and its place, in eighths, of which 32 bits are enough for 32 GiB.
+    static func nonce(tag: UInt64, offset: UInt64) -> FileCipher.Nonce {
+        precondition(offset / 8 <= UInt64(UInt32.max), "a record at \(offset)")
+        return FileCipher.Nonce(tag, UInt32(offset / 8))
+    }
+
     /// Fills in the frame at `start` of `buffer`, whose body is everything after the frame's header; adds the padding.
     static func seal(
-        _ buffer: inout [UInt8], at start: Int, fileID: UInt64, offset: UInt64, syncedPosition: UInt64, tag: UInt64
+        _ buffer: inout [UInt8], at start: Int, fileID: UInt64, offset: UInt64, syncedPosition: UInt64, tag: UInt64,
+        isCompressed: Bool
     ) {
         let length = buffer.count - start - byteCount
-        precondition(length > 0 && length <= bodyBytesMax, "a record of \(length) bytes")
+        precondition(length > 0 && length <= bodyBytesMax + FileCipher.tagBytes, "a record of \(length) bytes")
         for _ in 0..<(totalBytes(bodyBytes: length) - byteCount - length) { buffer.append(0) }
         let place = CRC32C.place(fileID: fileID, offset: offset)
         unsafe buffer.withUnsafeMutableBytes { bytes in
             // Safety: header and body were appended from `start` on, as the precondition shows.
             let frame = unsafe bytes.baseAddress! + start
             let bodyChecksum = unsafe cairn_crc32c(0, frame + byteCount, length)
-            unsafe frame.storeBytes(of: UInt32(length).littleEndian, toByteOffset: 4, as: UInt32.self)
+            let word = UInt32(length) | (isCompressed ? compressedFlag : 0)
+            unsafe frame.storeBytes(of: word.littleEndian, toByteOffset: 4, as: UInt32.self)
             unsafe frame.storeBytes(of: bodyChecksum.littleEndian, toByteOffset: 8, as: UInt32.self)
             unsafe frame.storeBytes(
                 of: UInt32(syncedPosition / 8).littleEndian, toByteOffset: 12, as: UInt32.self)
@@ -61,10 +72,12 @@ struct RecordFrame: Hashable {
     /// The frame whose header stands at `index` of `bytes`, if it is one that was written at `offset` of file `fileID`.
     init?(_ bytes: ArraySlice<UInt8>, at index: Int, fileID: UInt64, offset: UInt64) {
         guard index + Self.byteCount <= bytes.endIndex else { return nil }
-        length = bytes.loadUInt32(at: index + 4)
+        let word = bytes.loadUInt32(at: index + 4)
+        length = word & ~Self.compressedFlag
+        isCompressed = word & Self.compressedFlag != 0
         syncedEighths = bytes.loadUInt32(at: index + 12)
         // Cheap looks first: most places where a search looks are not frames.
-        guard length > 0, length <= UInt32(Self.bodyBytesMax), UInt64(syncedEighths) * 8 <= offset else { return nil }
+        guard length > 0, length <= UInt32(Self.bodyBytesMax + FileCipher.tagBytes), UInt64(syncedEighths) * 8 <= offset else { return nil }
         let checksum = CRC32C.checksum(
             bytes[index + 4..<index + Self.byteCount], extending: CRC32C.place(fileID: fileID, offset: offset))
         guard bytes.loadUInt32(at: index) == checksum else { return nil }

@@ -1,4 +1,4 @@
-/// The first 48 bytes of a record log: what it is, and which life of the file this is.
+/// The first 64 bytes of a record log: what it is, and which life of the file this is.
 ///
 /// The header is on the disk before the file gets its name, so a named record log whose header cannot be read is
 /// damaged, never merely new. Layout: <doc:CairnFiles>.
@@ -20,9 +20,9 @@ public struct RecordLogHeader: Sendable, Hashable {
         }
     }
 
-    public static let byteCount = 48
+    public static let byteCount = 64
     static let magic: [UInt8] = Array("CairnLog".utf8)
-    static let version: UInt16 = 1
+    static let version: UInt16 = 2
 
     public var kind: Kind
     /// The owner's number for the file; not unique for ever.
@@ -31,6 +31,8 @@ public struct RecordLogHeader: Sendable, Hashable {
     public var fileID: UInt64
     /// A number that the owner wants to stand with the file.
     public var note: UInt64
+    /// How the bodies of records are encrypted.
+    public var cipher = FileCipher.Label.none
 
     public init(kind: Kind, number: UInt64, fileID: UInt64, note: UInt64 = 0) {
         self.kind = kind
@@ -43,12 +45,14 @@ public struct RecordLogHeader: Sendable, Hashable {
         var bytes = Self.magic
         bytes.reserveCapacity(Self.byteCount)
         bytes.append(littleEndian: Self.version)
-        bytes.append(0)  // No cipher.
+        bytes.append(cipher == .none ? 0 : 1)
         bytes.append(0)
         bytes.append(littleEndian: kind.rawValue)
         bytes.append(littleEndian: number)
         bytes.append(littleEndian: fileID)
         bytes.append(littleEndian: note)
+        bytes.append(littleEndian: cipher.keyID)
+        bytes.append(littleEndian: cipher.salt)
         bytes.append(littleEndian: UInt32(0))
         bytes.append(littleEndian: CRC32C.checksum(bytes))
         return bytes
@@ -62,19 +66,25 @@ public struct RecordLogHeader: Sendable, Hashable {
         guard bytes.count >= Self.byteCount, bytes.prefix(8).elementsEqual(Self.magic) else {
             throw FileError(.corruption, .decode, path: path, offset: 0, reason: "not a record log")
         }
-        guard bytes.loadUInt32(at: start + 44) == CRC32C.checksum(bytes[start..<start + 44]) else {
-            throw FileError(.corruption, .decode, path: path, offset: 0, reason: "checksum of the record log's header")
-        }
+        // The checksum of another version may stand elsewhere, so a version that some program has or may have is believed.
         let version = UInt16(bytes[start + 8]) | UInt16(bytes[start + 9]) << 8
-        guard version == Self.version else {
+        let isWhole = bytes.loadUInt32(at: start + 60) == CRC32C.checksum(bytes[start..<start + 60])
+        guard version == Self.version || (!isWhole && (version == 0 || version > 255)) else {
             throw FileError(.unsupported, .decode, path: path, offset: 8, reason: "record log version \(version)")
         }
-        guard bytes[start + 10] == 0 else {
+        guard isWhole else {
+            throw FileError(.corruption, .decode, path: path, offset: 0, reason: "checksum of the record log's header")
+        }
+        guard bytes[start + 10] <= 1 else {
             throw FileError(.unsupported, .decode, path: path, offset: 10, reason: "cipher \(bytes[start + 10])")
         }
         kind = Kind(rawValue: bytes.loadUInt32(at: start + 12))
         number = bytes.loadUInt64(at: start + 16)
         fileID = bytes.loadUInt64(at: start + 24)
         note = bytes.loadUInt64(at: start + 32)
+        cipher = FileCipher.Label(keyID: bytes.loadUInt64(at: start + 40), salt: bytes.loadUInt64(at: start + 48))
+        guard (bytes[start + 10] == 0) == (cipher == .none) else {
+            throw FileError(.corruption, .decode, path: path, offset: 10, reason: "a cipher without a key, or a key without")
+        }
     }
 }

@@ -28,6 +28,8 @@ public struct RecordLogReader {
     }
 
     public let header: RecordLogHeader
+    /// What bodies were sealed with; nil if they are in the clear.
+    public let cipher: FileCipher?
     /// The end of the last item that was read.
     public private(set) var position: UInt64
     public let path: String
@@ -54,6 +56,7 @@ public struct RecordLogReader {
             throw FileError(
                 .unsupported, .decode, path: path, offset: 12, reason: "a \(header.kind) log, not a \(kind) log")
         }
+        cipher = try fileSystem.cipher(of: header.cipher, fileID: header.fileID, path: path)
         self.path = path
         self.file = file
         self.header = header
@@ -92,15 +95,38 @@ public struct RecordLogReader {
         guard body.count == Int(frame.length), CRC32C.checksum(body) == frame.bodyChecksum else {
             return try judge(badAt: offset, tag: frame.tag, resumingAt: end)
         }
+        let opened = try Self.open(body, frame, cipher, at: offset, path: path)
         position = end
-        return .record(LogRecord(offset: offset, end: end, tag: frame.tag, body: body))
+        return .record(LogRecord(offset: offset, end: end, tag: frame.tag, body: opened))
+    }
+
+    /// The body as it was staged: unsealed and decompressed.
+    private static func open(
+        _ stored: ArraySlice<UInt8>, _ frame: RecordFrame, _ cipher: FileCipher?, at offset: UInt64, path: String
+    ) throws(FileError) -> ArraySlice<UInt8> {
+        var body = stored
+        if let cipher {
+            guard let text = unsafe cipher.open(body.span.bytes, RecordFrame.nonce(tag: frame.tag, offset: offset)) else {
+                throw FileError(
+                    .corruption, .decode, path: path, offset: offset,
+                    reason: "the seal of a record is broken: it is not what was written here")
+            }
+            body = text[...]
+        }
+        guard frame.isCompressed else { return body }
+        do throws(SnappyError) {
+            return unsafe try Snappy.decompress(body.span.bytes, limit: RecordFrame.bodyBytesMax)[...]
+        } catch {
+            throw FileError(.corruption, .decode, path: path, offset: offset, reason: "snappy body of a record: \(error)")
+        }
     }
 
     /// The record that begins at `offset`, from `bytes` that were read from `start` of the file `fileID` at `path`.
     ///
     /// - Throws: ``FileError`` with code `corruption` if it is not there whole.
     public static func record(
-        in bytes: ArraySlice<UInt8>, startingAt start: UInt64, at offset: UInt64, fileID: UInt64, path: String
+        in bytes: ArraySlice<UInt8>, startingAt start: UInt64, at offset: UInt64, fileID: UInt64,
+        cipher: FileCipher?, path: String
     ) throws(FileError) -> LogRecord {
         let index = bytes.startIndex + Int(offset - start)
         guard let frame = RecordFrame(bytes, at: index, fileID: fileID, offset: offset) else {
@@ -110,7 +136,9 @@ public struct RecordLogReader {
         guard body.count == Int(frame.length), CRC32C.checksum(body) == frame.bodyChecksum else {
             throw FileError(.corruption, .decode, path: path, offset: offset, reason: "checksum of a record")
         }
-        return LogRecord(offset: offset, end: offset + UInt64(frame.totalBytes), tag: frame.tag, body: body)
+        return LogRecord(
+            offset: offset, end: offset + UInt64(frame.totalBytes), tag: frame.tag,
+            body: try open(body, frame, cipher, at: offset, path: path))
     }
 
     /// Damage or the end: decides what the bad bytes at `offset` are.

@@ -9,6 +9,11 @@
 public struct RecordLogWriter: Sendable {
     public let file: any WritableFile
     public let header: RecordLogHeader
+    /// What bodies are sealed with; nil leaves them in the clear.
+    public let cipher: FileCipher?
+    private let sealer: FileCipher.Sealer?
+    /// Compress bodies that shrink by an eighth or more.
+    private let compresses: Bool
     /// Where the next staged record will begin once what is staged now has been written; a multiple of eight.
     public var nextPosition: UInt64 { position + UInt64(buffer.count) }
     /// The end of the last record that has been written.
@@ -19,6 +24,7 @@ public struct RecordLogWriter: Sendable {
     public private(set) var hasFailed = false
 
     private var buffer: [UInt8] = []
+    private var compressed: [UInt8] = []
     /// A buffer that grew beyond this for one large record is given back.
     private static let bufferBytesKept = 4 << 20
 
@@ -34,7 +40,7 @@ public struct RecordLogWriter: Sendable {
     ///     ``FileSystem/openForOverwriting(_:)``.
     public static func create(
         _ path: String, header: RecordLogHeader, preallocate bytes: Int = 0, syncsEachWrite: Bool = false,
-        in fileSystem: some FileSystem
+        compresses: Bool = false, in fileSystem: some FileSystem
     ) throws(FileError) -> RecordLogWriter {
         let temporary = path + ".new"
         if try fileSystem.exists(temporary) { try fileSystem.remove(temporary) }
@@ -44,7 +50,7 @@ public struct RecordLogWriter: Sendable {
             try file.close()
             file = try fileSystem.openForOverwriting(temporary)
         }
-        return try begin(file, from: temporary, as: path, header: header, in: fileSystem)
+        return try begin(file, from: temporary, as: path, header: header, compresses, in: fileSystem)
     }
 
     /// Makes a new record log in the place of the file at `spare`, whose contents count for nothing and whose name goes.
@@ -54,25 +60,33 @@ public struct RecordLogWriter: Sendable {
     /// - Parameter syncsEachWrite: as for ``create(_:header:preallocate:syncsEachWrite:in:)``.
     public static func recycle(
         _ spare: String, as path: String, header: RecordLogHeader, syncsEachWrite: Bool = false,
-        in fileSystem: some FileSystem
+        compresses: Bool = false, in fileSystem: some FileSystem
     ) throws(FileError) -> RecordLogWriter {
         let file =
             syncsEachWrite ? try fileSystem.openForOverwriting(spare) : try fileSystem.openForWriting(spare)
-        return try begin(file, from: spare, as: path, header: header, in: fileSystem)
+        return try begin(file, from: spare, as: path, header: header, compresses, in: fileSystem)
     }
 
     private static func begin(
         _ file: any WritableFile, from temporary: String, as path: String, header: RecordLogHeader,
-        in fileSystem: some FileSystem
+        _ compresses: Bool, in fileSystem: some FileSystem
     ) throws(FileError) -> RecordLogWriter {
+        let cipher = fileSystem.keyring?.makeCipher(fileID: header.fileID)
+        var header = header
+        header.cipher = cipher?.label ?? .none
         try file.write(header.encoded(), at: 0)
         try file.synchronizeData()
         try fileSystem.rename(temporary, to: path)
         try fileSystem.synchronizeDirectory(type(of: fileSystem).directory(of: path))
-        return RecordLogWriter(path: path, file: file, header: header)
+        return RecordLogWriter(path: path, file: file, header: header, cipher: cipher, compresses: compresses)
     }
 
-    private init(path: String, file: any WritableFile, header: RecordLogHeader) {
+    private init(
+        path: String, file: any WritableFile, header: RecordLogHeader, cipher: FileCipher?, compresses: Bool
+    ) {
+        self.cipher = cipher
+        sealer = cipher?.makeSealer()
+        self.compresses = compresses
         self.path = path
         self.file = file
         self.header = header
@@ -113,7 +127,7 @@ public struct RecordLogWriter: Sendable {
     private mutating func beginRecord(capacity: Int) {
         precondition(open < 0, "a record is open already")
         open = buffer.count
-        let needed = buffer.count + RecordFrame.totalBytes(bodyBytes: capacity)
+        let needed = buffer.count + RecordFrame.totalBytes(bodyBytes: capacity + FileCipher.tagBytes)
         if needed > buffer.capacity { buffer.reserveCapacity(max(needed, buffer.capacity * 2)) }
         buffer.append(contentsOf: repeatElement(0, count: RecordFrame.byteCount))
     }
@@ -122,13 +136,32 @@ public struct RecordLogWriter: Sendable {
         let start = open
         open = -1
         let offset = position + UInt64(start)
+        let body = start + RecordFrame.byteCount
+        precondition(
+            buffer.count - body <= RecordFrame.bodyBytesMax, "a record of \(buffer.count - body) bytes")
+        let isCompressed = compresses && Self.compressBody(&buffer, from: body, &compressed)
+        sealer?.seal(&buffer, from: body, RecordFrame.nonce(tag: tag, offset: offset))
         RecordFrame.seal(
-            &buffer, at: start, fileID: header.fileID, offset: offset, syncedPosition: syncedPosition, tag: tag)
+            &buffer, at: start, fileID: header.fileID, offset: offset, syncedPosition: syncedPosition, tag: tag,
+            isCompressed: isCompressed)
         return offset
     }
 
-    /// Bytes that a record with a body of `count` bytes takes in the file.
-    public static func recordBytes(bodyBytes count: Int) -> Int { RecordFrame.totalBytes(bodyBytes: count) }
+    /// Compresses the body from `start` on in place, by way of `scratch`, if that takes off an eighth or more.
+    private static func compressBody(_ buffer: inout [UInt8], from start: Int, _ scratch: inout [UInt8]) -> Bool {
+        let count = buffer.count - start
+        scratch.removeAll(keepingCapacity: true)
+        unsafe Snappy.compress(buffer.span.bytes.extracting(start..<buffer.count), appendingTo: &scratch)
+        guard scratch.count <= count - count / 8 else { return false }
+        buffer.removeLast(count)
+        buffer.append(contentsOf: scratch)
+        return true
+    }
+
+    /// Bytes that a record with a body of `count` bytes takes in a file whose records are not compressed.
+    public static func recordBytes(bodyBytes count: Int, isSealed: Bool) -> Int {
+        RecordFrame.totalBytes(bodyBytes: isSealed ? count + FileCipher.tagBytes : count)
+    }
 
     /// Drops what is staged and not written.
     public mutating func discardStaged() {

@@ -10,18 +10,23 @@ struct EntryPlace: Hashable, Sendable {
     /// The frame's offset in eighths of bytes.
     var eighths: UInt32
     var payloadBytes: UInt32
+    /// The segment is encrypted, which makes its records longer.
+    var isSealed: Bool
 
-    init(term: Term, segment: UInt32, offset: UInt64, payloadBytes: Int) {
+    init(term: Term, segment: UInt32, offset: UInt64, payloadBytes: Int, isSealed: Bool) {
+        self.isSealed = isSealed
         self.term = term
         self.segment = segment
         eighths = UInt32(offset / 8)
         self.payloadBytes = UInt32(payloadBytes)
     }
 
-    static let missing = EntryPlace(term: .zero, segment: 0, offset: 0, payloadBytes: 0)
+    static let missing = EntryPlace(term: .zero, segment: 0, offset: 0, payloadBytes: 0, isSealed: false)
 
     var offset: UInt64 { UInt64(eighths) * 8 }
-    var recordBytes: Int { RecordLogWriter.recordBytes(bodyBytes: Int(payloadBytes) + EntryRecord.headBytes) }
+    var recordBytes: Int {
+        RecordLogWriter.recordBytes(bodyBytes: Int(payloadBytes) + EntryRecord.headBytes, isSealed: isSealed)
+    }
 }
 
 /// One file of the log.
@@ -29,6 +34,8 @@ struct LogSegment {
     let number: UInt32
     let path: String
     let fileID: UInt64
+    /// What its records are sealed with, if they are.
+    let cipher: FileCipher?
     var file: (any ReadableFile)?
     /// Bytes of records that some group still needs, by group.
     var live: [GroupID: Int] = [:]

@@ -71,11 +71,12 @@ extension SharedLog {
                 end += 1
             }
             do throws(FileError) {
-                let (file, fileID) = try segmentFile(first.segment)
+                let (file, fileID, cipher) = try segmentFile(first.segment)
                 let bytes = try file.read(at: first.offset, count: Int(stop - first.offset))
                 for place in places[start..<end] {
                     let record = try RecordLogReader.record(
-                        in: bytes[...], startingAt: first.offset, at: place.offset, fileID: fileID, path: file.path)
+                        in: bytes[...], startingAt: first.offset, at: place.offset, fileID: fileID,
+                        cipher: cipher, path: file.path)
                     guard let entry = EntryRecord.entry(of: record.body),
                         let tag = LogRecordTag(rawValue: record.tag), tag.group == group, entry.term == place.term
                     else {
@@ -93,23 +94,20 @@ extension SharedLog {
         return entries
     }
 
-    /// The open file of segment `number`, and its id.
-    private func segmentFile(_ number: UInt32) throws(FileError) -> (any ReadableFile, UInt64) {
-        let known = directory.withLock { directory -> (path: String, file: (any ReadableFile)?, fileID: UInt64)? in
-            directory.segmentIndex(number).map {
-                let segment = directory.segments[$0]
-                return (segment.path, segment.file, segment.fileID)
-            }
+    /// The open file of segment `number`, its id and its cipher.
+    private func segmentFile(_ number: UInt32) throws(FileError) -> (any ReadableFile, UInt64, FileCipher?) {
+        let known = directory.withLock { directory -> LogSegment? in
+            directory.segmentIndex(number).map { directory.segments[$0] }
         }
         guard let known else {
             throw FileError(
                 .notFound, .read, path: directoryPath + "/" + Self.segmentName(number), reason: "given up already")
         }
-        if let file = known.file { return (file, known.fileID) }
+        if let file = known.file { return (file, known.fileID, known.cipher) }
         let file = try fileSystem.open(known.path)
         directory.withLock { directory in
             if let index = directory.segmentIndex(number) { directory.segments[index].file = file }
         }
-        return (file, known.fileID)
+        return (file, known.fileID, known.cipher)
     }
 }

@@ -73,7 +73,9 @@ extension SharedLog {
             number, previousEnd: previousEnd, in: directoryPath, spares: &spares,
             fill: options.fillsAhead ? options.segmentBytes : 0, fileSystem: fileSystem)
         directory.segments.append(
-            LogSegment(number: number, path: segment.path, fileID: segment.header.fileID, end: segment.position))
+            LogSegment(
+                number: number, path: segment.path, fileID: segment.header.fileID, cipher: segment.cipher,
+                end: segment.position))
         let damaged = directory.groups.filter { $0.value.damage != nil && !$0.value.isDestroyed }
         let log = SharedLog(
             directoryPath: directoryPath, options: options, fileSystem: fileSystem, lock: lock, directory: directory,
@@ -110,7 +112,6 @@ extension SharedLog {
     ) throws(FileError) {
         // Each segment's header says where the one before it ends.
         var ends: [UInt64?] = []
-        var headers: [RecordLogHeader] = []
         for (position, number) in numbers.enumerated() {
             let path = directoryPath + "/" + segmentName(number)
             if position > 0, number != numbers[position - 1] + 1 {
@@ -122,15 +123,15 @@ extension SharedLog {
                 throw FileError(
                     .corruption, .decode, path: path, offset: 16, reason: "the header says segment \(header.number)")
             }
-            headers.append(header)
             if position > 0 { ends.append(header.note) }
         }
         ends.append(nil)
         for (position, number) in numbers.enumerated() {
             let path = directoryPath + "/" + segmentName(number)
-            directory.segments.append(
-                LogSegment(number: number, path: path, fileID: headers[position].fileID, end: 0))
             var reader = try RecordLogReader(path, kind: kind, knownEnd: ends[position], in: fileSystem)
+            directory.segments.append(
+                LogSegment(
+                    number: number, path: path, fileID: reader.header.fileID, cipher: reader.cipher, end: 0))
             reading: while true {
                 switch try reader.nextItem() {
                 case .end:
@@ -163,9 +164,10 @@ extension LogDirectory {
         switch tag.kind {
         case .entry, .relocatedEntry:
             guard let position = EntryRecord.position(of: record.body) else { return false }
+            let isSealed = segmentIndex(segment).map { segments[$0].cipher != nil } ?? false
             let place = EntryPlace(
                 term: position.term, segment: segment, offset: record.offset,
-                payloadBytes: record.body.count - EntryRecord.headBytes)
+                payloadBytes: record.body.count - EntryRecord.headBytes, isSealed: isSealed)
             if tag.kind == .entry {
                 noteEntries(group, incarnation, first: position.index, [place])
             } else {

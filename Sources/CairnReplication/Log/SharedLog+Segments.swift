@@ -53,7 +53,7 @@ extension SharedLog {
         }
         let segment = LogSegment(
             number: number, path: state.segment.path, fileID: state.segment.header.fileID,
-            end: state.segment.position)
+            cipher: state.segment.cipher,            end: state.segment.position)
         directory.withLock { $0.segments.append(segment) }
     }
 
@@ -128,9 +128,10 @@ extension SharedLog {
             EntryRecord.append(entry, to: &$0)
         }
         let end = state.segment.nextPosition
-        let offset = end - UInt64(RecordLogWriter.recordBytes(bodyBytes: bytes))
+        let offset = end - UInt64(recordBytes(bodyBytes: bytes, state))
         let target = EntryPlace(
-            term: entry.term, segment: state.number, offset: offset, payloadBytes: entry.payload.count)
+            term: entry.term, segment: state.number, offset: offset, payloadBytes: entry.payload.count,
+            isSealed: state.segment.cipher != nil)
         state.updates.append(.relocated(group, incarnation, index, target))
     }
 

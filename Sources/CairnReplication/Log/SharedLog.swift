@@ -183,7 +183,8 @@ public final class SharedLog: Sendable {
                 ) { EntryRecord.append(entry, to: &$0) }
                 places.append(
                     EntryPlace(
-                        term: entry.term, segment: state.number, offset: offset, payloadBytes: entry.payload.count))
+                        term: entry.term, segment: state.number, offset: offset, payloadBytes: entry.payload.count,
+                        isSealed: state.segment.cipher != nil))
             }
             state.updates.append(.entries(group, incarnation, first: first, places))
         case .purge(let position):
@@ -211,6 +212,11 @@ public final class SharedLog: Sendable {
         state.segment.stage(tag: LogRecordTag(kind, group, incarnation).rawValue, capacity: bytes, build)
     }
 
+    /// What a record with a body of `bytes` takes in the segment that is written.
+    func recordBytes(bodyBytes bytes: Int, _ state: borrowing WriterState) -> Int {
+        RecordLogWriter.recordBytes(bodyBytes: bytes, isSealed: state.segment.cipher != nil)
+    }
+
     /// Flushes when much is staged, and goes on to the next segment when this one is full. True if it flushed.
     func makeRoom(for bytes: Int, _ state: inout WriterState) throws(SharedLogError) -> Bool {
         if state.segment.hasFailed {
@@ -218,7 +224,7 @@ public final class SharedLog: Sendable {
             try rotate(&state)
             return true
         }
-        let end = state.segment.nextPosition + UInt64(RecordLogWriter.recordBytes(bodyBytes: bytes))
+        let end = state.segment.nextPosition + UInt64(recordBytes(bodyBytes: bytes, state))
         if end > UInt64(options.segmentBytes), state.segment.nextPosition > UInt64(RecordLogHeader.byteCount) {
             try flush(&state)
             try rotate(&state)

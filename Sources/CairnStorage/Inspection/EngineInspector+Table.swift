@@ -175,7 +175,7 @@ private struct TableParts {
     let footerOffset: UInt64
     let footer: TableFooter
     private let file: any ReadableFile
-    private let codec = BlockCodec(decodedBytesMax: TableBuilder.blockBytesMax)
+    private var codec = BlockCodec(decodedBytesMax: TableBuilder.blockBytesMax)
 
     init(_ path: String, expected: TableDescription?, in fileSystem: any FileSystem) throws(StorageError) {
         self.path = path
@@ -193,6 +193,11 @@ private struct TableParts {
         // The file says whose it is; whether that is the one that the manifest means is another question.
         footer = try TableFooter(
             decoding: bytes, at: footerOffset, fileID: bytes[...].loadUInt64(at: 0), path: path)
+        let label = footer.cipher
+        let fileID = footer.fileID
+        codec.cipher = try mappingFileErrors { () throws(FileError) in
+            try fileSystem.cipher(of: label, fileID: fileID, path: path)
+        }
         if let expected, expected.fileID != footer.fileID {
             throw StorageError(
                 .corruption,

@@ -15,6 +15,7 @@ struct WriteAheadLog {
 
     private let fileSystem: any FileSystem
     private let directory: String
+    private let compression: BlockCodec.Compression
     /// The segment that takes records; nil until the first record after the memtable was frozen.
     private(set) var segment: RecordLogWriter?
     private(set) var segmentNumber: UInt64 = 0
@@ -30,8 +31,11 @@ struct WriteAheadLog {
     private(set) var spares: [String] = []
     private(set) var writtenBytes: UInt64 = 0
 
-    init(fileSystem: any FileSystem, directory: String, sequence: UInt64) {
+    init(
+        fileSystem: any FileSystem, directory: String, compression: BlockCodec.Compression, sequence: UInt64
+    ) {
         self.fileSystem = fileSystem
+        self.compression = compression
         self.directory = directory
         self.sequence = sequence
         durableSequence = sequence
@@ -54,7 +58,7 @@ struct WriteAheadLog {
             return
         }
         let number = makeNumber()
-        segment = try Self.makeSegment(number, recycling: takeSpare(), in: directory, fileSystem)
+        segment = try Self.makeSegment(number, recycling: takeSpare(), compression, in: directory, fileSystem)
         segmentNumber = number
     }
 
@@ -74,30 +78,33 @@ struct WriteAheadLog {
 
     /// A segment with its header on the disk; in the place of a spare file, if there is one.
     static func makeSegment(
-        _ number: UInt64, recycling spare: String?, in directory: String, _ fileSystem: any FileSystem
+        _ number: UInt64, recycling spare: String?, _ compression: BlockCodec.Compression,
+        in directory: String, _ fileSystem: any FileSystem
     ) throws(FileError) -> RecordLogWriter {
         let header = RecordLogHeader(kind: kind, number: number, fileID: fileSystem.makeFileID())
         let path = FileName.wal(number).path(in: directory)
         if let spare {
             do throws(FileError) {
-                return try recycle(spare, as: path, header: header, fileSystem)
+                return try recycle(spare, as: path, header: header, compression, fileSystem)
             } catch  where StorageError(error).code != .failed {
                 // It stays behind as an orphan; a new file does as well.
             }
         }
-        return try create(path, header: header, fileSystem)
+        return try create(path, header: header, compression, fileSystem)
     }
 
     private static func create(
-        _ path: String, header: RecordLogHeader, _ fileSystem: some FileSystem
+        _ path: String, header: RecordLogHeader, _ compression: BlockCodec.Compression, _ fileSystem: some FileSystem
     ) throws(FileError) -> RecordLogWriter {
-        try RecordLogWriter.create(path, header: header, in: fileSystem)
+        try RecordLogWriter.create(path, header: header, compresses: compression == .snappy, in: fileSystem)
     }
 
     private static func recycle(
-        _ spare: String, as path: String, header: RecordLogHeader, _ fileSystem: some FileSystem
+        _ spare: String, as path: String, header: RecordLogHeader, _ compression: BlockCodec.Compression,
+        _ fileSystem: some FileSystem
     ) throws(FileError) -> RecordLogWriter {
-        try RecordLogWriter.recycle(spare, as: path, header: header, in: fileSystem)
+        try RecordLogWriter.recycle(
+            spare, as: path, header: header, compresses: compression == .snappy, in: fileSystem)
     }
 
     /// Writes one batch in one call. On an error the batch is not in the log, and the segment takes no more.
@@ -174,13 +181,17 @@ struct WriteAheadLog {
         return removable
     }
 
-    mutating func close() {
+    /// - Returns: the paths to remove.
+    mutating func close() -> [String] {
         for var segment in unsyncedSegments { try? segment.close() }
         try? segment?.close()
+        let unused = spares + (prepared.map { [FileName.wal($0.number).path(in: directory)] } ?? [])
         try? prepared?.writer.close()
         prepared = nil
+        spares = []
         unsyncedSegments = []
         segment = nil
+        return unused
     }
 }
 

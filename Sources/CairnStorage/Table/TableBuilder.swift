@@ -8,7 +8,8 @@ struct TableBuilder {
     private let options: EngineOptions
     private let bloomBitsPerKey: Int
     private let codec: BlockCodec
-    private let plainCodec: BlockCodec
+    private let rawCodec: BlockCodec
+    private let sealer: FileCipher.Sealer?
     private var description = TableDescription()
 
     private var block: BlockBuilder
@@ -33,13 +34,14 @@ struct TableBuilder {
     ) throws(FileError) {
         self.options = options
         bloomBitsPerKey = level == 0 ? options.level0BloomBitsPerKey : options.bloomBitsPerKey
-        codec = BlockCodec(
-            compression: level == 0 ? options.level0Compression : options.compression,
-            decodedBytesMax: Self.blockBytesMax)
-        plainCodec = BlockCodec(compression: .none, decodedBytesMax: Self.blockBytesMax)
         block = BlockBuilder(restartInterval: options.restartInterval)
         description.number = number
         description.fileID = fileSystem.makeFileID()
+        sealer = fileSystem.keyring?.makeCipher(fileID: description.fileID).makeSealer()
+        codec = BlockCodec(
+            compression: level == 0 ? options.level0Compression : options.compression,
+            decodedBytesMax: Self.blockBytesMax)
+        rawCodec = BlockCodec(compression: .none, decodedBytesMax: Self.blockBytesMax)
         let path = FileName.table(number).path(in: directory)
         file = options.tablesPassPageCache ? try fileSystem.createStream(path) : try fileSystem.create(path)
         output.reserveCapacity(Self.writeBytes + 64 << 10)
@@ -108,7 +110,8 @@ struct TableBuilder {
     private mutating func write(_ bytes: [UInt8], _ codec: BlockCodec) throws(FileError) -> BlockHandle {
         let offset = written + UInt64(output.count)
         let start = output.count
-        unsafe codec.encode(bytes.span.bytes, fileID: description.fileID, offset: offset, appendingTo: &output)
+        unsafe codec.encode(
+            bytes.span.bytes, fileID: description.fileID, offset: offset, sealer: sealer, appendingTo: &output)
         let handle = BlockHandle(offset: offset, byteCount: UInt32(output.count - start))
         if output.count >= Self.writeBytes { try flushOutput() }
         return handle
@@ -125,9 +128,10 @@ struct TableBuilder {
         if !block.isEmpty { try finishBlock() }
         if let handle = pendingHandle { addToIndex(handle, next: nil) }
         var footer = TableFooter(fileID: description.fileID)
+        footer.cipher = sealer?.label ?? .none
         if !hashes.isEmpty {
             footer.filter = try write(
-                BloomFilter.encoded(hashes, bitsPerKey: bloomBitsPerKey), plainCodec)
+                BloomFilter.encoded(hashes, bitsPerKey: bloomBitsPerKey), rawCodec)
         }
         description.range.largest = lastKey
         if !tombstones.isEmpty {

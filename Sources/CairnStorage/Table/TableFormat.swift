@@ -8,13 +8,15 @@ struct BlockHandle: Hashable, Sendable {
     static let none = BlockHandle(offset: 0, byteCount: 0)
 }
 
-/// The last 76 bytes of a table. The layout is on <doc:Formats>.
+/// The last 92 bytes of a table. The layout is on <doc:Formats>.
 struct TableFooter: Hashable {
-    static let byteCount = 76
-    static let formatVersion: UInt32 = 1
+    static let byteCount = 92
+    static let formatVersion: UInt32 = 2
     static let magic: [UInt8] = Array("CairnSST".utf8)
 
     var fileID: UInt64
+    /// How blocks are encrypted.
+    var cipher = FileCipher.Label.none
     var filter = BlockHandle.none
     var ranges = BlockHandle.none
     var index = BlockHandle.none
@@ -23,6 +25,8 @@ struct TableFooter: Hashable {
     func encoded(at offset: UInt64) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(littleEndian: fileID)
+        bytes.append(littleEndian: cipher.keyID)
+        bytes.append(littleEndian: cipher.salt)
         for handle in [filter, ranges, index, properties] {
             bytes.append(littleEndian: handle.offset)
             bytes.append(littleEndian: handle.byteCount)
@@ -41,9 +45,12 @@ struct TableFooter: Hashable {
         guard bytes.count == Self.byteCount, bytes.suffix(8).elementsEqual(Self.magic) else {
             throw StorageError(.corruption, "no table ends here", file: path, offset: offset)
         }
-        let parsed = bytes.withBorrowedBytes { view -> (UInt64, [BlockHandle], UInt32, UInt32)? in
+        typealias Parsed = (UInt64, FileCipher.Label, [BlockHandle], UInt32, UInt32)
+        let parsed = bytes.withBorrowedBytes { view -> Parsed? in
             var reader = ByteReader(view)
-            guard let fileID = reader.uint64() else { return nil }
+            guard let fileID = reader.uint64(), let keyID = reader.uint64(), let salt = reader.uint64() else {
+                return nil
+            }
             var handles: [BlockHandle] = []
             for _ in 0..<4 {
                 guard let offset = reader.uint64(), let count = reader.uint32() else { return nil }
@@ -52,26 +59,27 @@ struct TableFooter: Hashable {
             guard reader.uint32() != nil, let version = reader.uint32(), let checksum = reader.uint32() else {
                 return nil
             }
-            return (fileID, handles, version, checksum)
+            return (fileID, FileCipher.Label(keyID: keyID, salt: salt), handles, version, checksum)
         }
-        guard let (fileID, handles, version, checksum) = parsed else {
+        guard let (fileID, cipher, handles, version, checksum) = parsed else {
             throw StorageError(.corruption, "no table ends here", file: path, offset: offset)
         }
-        let wanted = CRC32C.checksum(bytes[..<64], extending: CRC32C.place(fileID: expected, offset: offset))
+        let wanted = CRC32C.checksum(bytes[..<80], extending: CRC32C.place(fileID: expected, offset: offset))
         guard checksum == wanted else {
             // A footer of the future may have its checksum elsewhere, so its version is believed first.
             guard version == Self.formatVersion || version == 0 || version > 1 << 16 else {
-                throw StorageError(.unsupportedFormat, "table format \(version)", file: path, offset: offset + 60)
+                throw StorageError(.unsupportedFormat, "table format \(version)", file: path, offset: offset + 76)
             }
             throw StorageError(.corruption, "checksum of the table's footer", file: path, offset: offset)
         }
         guard version == Self.formatVersion else {
-            throw StorageError(.unsupportedFormat, "table format \(version)", file: path, offset: offset + 60)
+            throw StorageError(.unsupportedFormat, "table format \(version)", file: path, offset: offset + 76)
         }
         for handle in handles where handle.offset + UInt64(handle.byteCount) > offset {
             throw StorageError(.corruption, "a block beyond the footer", file: path, offset: offset)
         }
         self.fileID = fileID
+        self.cipher = cipher
         filter = handles[0]
         ranges = handles[1]
         index = handles[2]

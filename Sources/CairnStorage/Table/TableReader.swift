@@ -12,7 +12,7 @@ final class TableReader: Sendable {
     private let filter: BloomFilter?
     let tombstones: RangeTombstones
     private let pinnedBytes: Int
-    private let codec = BlockCodec(decodedBytesMax: TableBuilder.blockBytesMax)
+    private let codec: BlockCodec
 
     /// Opens the table that the manifest describes.
     ///
@@ -26,12 +26,6 @@ final class TableReader: Sendable {
         cacheNumber = cache.makeTableNumber()
         let file = try mappingFileErrors { () throws(FileError) in try fileSystem.open(path) }
         self.file = file
-        let codec = self.codec
-        func block(_ handle: BlockHandle) throws(StorageError) -> ArraySlice<UInt8> {
-            try mappingFileErrors { () throws(FileError) in
-                try codec.read(from: file, at: handle.offset, count: Int(handle.byteCount), fileID: description.fileID)
-            }
-        }
         guard description.byteCount >= UInt64(TableFooter.byteCount) else {
             throw StorageError(.corruption, "a table of \(description.byteCount) bytes", file: path, offset: 0)
         }
@@ -40,6 +34,16 @@ final class TableReader: Sendable {
             try file.read(at: footerOffset, count: TableFooter.byteCount)
         }
         let footer = try TableFooter(decoding: bytes, at: footerOffset, fileID: fileID, path: path)
+        let cipher = try mappingFileErrors { () throws(FileError) in
+            try fileSystem.cipher(of: footer.cipher, fileID: description.fileID, path: path)
+        }
+        let codec = BlockCodec(decodedBytesMax: TableBuilder.blockBytesMax, cipher: cipher)
+        self.codec = codec
+        func block(_ handle: BlockHandle) throws(StorageError) -> ArraySlice<UInt8> {
+            try mappingFileErrors { () throws(FileError) in
+                try codec.read(from: file, at: handle.offset, count: Int(handle.byteCount), fileID: description.fileID)
+            }
+        }
         index = footer.index.byteCount > 0 ? try block(footer.index) : nil
         indexOffset = footer.index.offset
         filter =

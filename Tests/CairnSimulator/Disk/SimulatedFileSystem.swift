@@ -14,6 +14,12 @@ import Synchronization
 ///     disk.restart()                       // Old handles stay dead; open everything again.
 public final class SimulatedFileSystem: FileSystem, Sendable {
     let disk: Mutex<SimulatedDisk>
+    private let ring = Mutex<Keyring?>(nil)
+
+    public var keyring: Keyring? { ring.withLock { $0 } }
+
+    /// What is written from now on is encrypted. A process that starts again has to open its keyring again.
+    public func use(_ keyring: Keyring?) { ring.withLock { $0 = keyring } }
 
     public init(seed: UInt64) {
         disk = Mutex(SimulatedDisk(seed: seed))
