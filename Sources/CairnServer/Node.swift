@@ -35,6 +35,7 @@ public final class Node: Service {
     public func run() async throws {
         let configuration = shared.configuration
         let storage = try NodeStorage.open(configuration, logger: shared.logger)
+        shared.keyring.withLock { $0 = storage.keyring }
         let peers = PeerNetwork(configuration: configuration, loops: loops, barrier: barrier, logger: shared.logger)
         for loop in loops {
             await loop.start(siblings: loops) { peers.gateway(for: $0) }

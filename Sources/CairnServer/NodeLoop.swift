@@ -76,6 +76,9 @@ actor NodeLoop {
         }
     }
 
+    /// Begins to write what the tablets hold in memory to tables.
+    func requestFlush() { for group in groupsInOrder { group.advanceDurability() } }
+
     /// Hands every leadership to another node; true once there is none left.
     func drain() -> Bool {
         guard let host else { return true }

@@ -1,4 +1,5 @@
 import CairnBSON
+import CairnFiles
 import CairnSharding
 import Logging
 import Synchronization
@@ -14,6 +15,8 @@ final class NodeShared: Sendable {
     /// The command line, as `getCmdLineOpts` shows it.
     let arguments: [String]
     let logger: Logger
+    /// The data keys, once the folder is open; nil where data is in the clear.
+    let keyring = Mutex<Keyring?>(nil)
 
     init(configuration: NodeConfiguration, layout: ClusterLayout, arguments: [String], logger: Logger) {
         self.configuration = configuration

@@ -13,12 +13,15 @@ import NIOCore
 /// ```
 /// LOCK            held while the node runs
 /// NODE_ID         which node of which cluster the folder belongs to
+/// keyring         the data keys, where data is encrypted
 /// raft/           segments of the log of all groups
 /// groups/GROUP/   a replica: its tablet, and snapshots on their way in or out
 /// ```
 final class NodeStorage: Sendable {
     private let configuration: NodeConfiguration
     private let fileSystem: any FileSystem
+    /// Nil where data is in the clear.
+    let keyring: Keyring?
     private let lock: any FileLock
     private let log: SharedLog
     private let writer: LogWriter
@@ -31,6 +34,7 @@ final class NodeStorage: Sendable {
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
+        keyring = fileSystem.keyring
         self.lock = lock
         self.log = log
         self.logger = logger
@@ -44,11 +48,12 @@ final class NodeStorage: Sendable {
     /// - Throws: ``ConfigurationError`` when another process uses the folder or it belongs to another node; what the log says
     ///   when it is damaged.
     static func open(_ configuration: NodeConfiguration, logger: Logger) throws -> NodeStorage {
-        let fileSystem = PosixFileSystem()
+        let plain = PosixFileSystem()
         let directory = configuration.dataDirectory
-        try fileSystem.createDirectory(directory)
-        let lock = try lock(directory, on: fileSystem)
-        try claim(directory, for: configuration, on: fileSystem)
+        try plain.createDirectory(directory)
+        let lock = try lock(directory, on: plain)
+        try claim(directory, for: configuration, on: plain)
+        let fileSystem = PosixFileSystem(keyring: try openKeyring(directory, for: configuration, on: plain))
         let log = try SharedLog.open(
             directory: "\(directory)/raft", fileSystem: fileSystem, options: SharedLogOptions())
         return NodeStorage(
@@ -60,6 +65,27 @@ final class NodeStorage: Sendable {
             guard error.code == .locked else { throw error }
             throw ConfigurationError(
                 key: "node.data", problem: "another process uses \(directory)", fix: "stop it, or name another folder")
+        }
+    }
+
+    /// The data keys, opened with the master key that the configuration leads to.
+    private static func openKeyring(
+        _ directory: String, for configuration: NodeConfiguration, on fileSystem: PosixFileSystem
+    ) throws -> Keyring? {
+        let path = "\(directory)/keyring"
+        guard let source = configuration.encryption else {
+            guard try !fileSystem.exists(path) else {
+                throw ConfigurationError(
+                    key: "encryption", problem: "\(directory) is encrypted, and no master key was given",
+                    fix: "set encryption.key-file")
+            }
+            return nil
+        }
+        do {
+            return try Keyring.open(path, master: try source.masterKey(), in: fileSystem)
+        } catch let error as FileError where error.code == .wrongKey {
+            throw ConfigurationError(
+                key: "encryption", problem: "\(error)", fix: "give the master key that the folder was made with")
         }
     }
 

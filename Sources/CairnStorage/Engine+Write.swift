@@ -115,7 +115,8 @@ extension Engine {
         }
         guard let (number, spare) = wanted else { return }
         do throws(FileError) {
-            let segment = try WriteAheadLog.makeSegment(number, recycling: spare, options.walCompression, in: directory, fileSystem)
+            let segment = try WriteAheadLog.makeSegment(
+                number, recycling: spare, options.walCompression, in: directory, fileSystem)
             if !writer.withLock({ $0.log.offer(segment, number: number) }) {
                 janitor.remove([FileName.wal(number).path(in: directory)])
             }

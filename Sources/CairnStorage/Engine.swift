@@ -103,7 +103,8 @@ public final class Engine: Sendable {
         writer = Mutex(
             WriterState(
                 active: active,
-                log: WriteAheadLog(fileSystem: fileSystem, directory: directory, compression: options.walCompression,
+                log: WriteAheadLog(
+                    fileSystem: fileSystem, directory: directory, compression: options.walCompression,
                     sequence: state.flushedSequence),
                 mark: state.mark, version: state.version))
     }

@@ -67,7 +67,8 @@ final class Bench: Sendable {
         options.blockCache = BlockCache(capacityBytes: 128 << 20)
         background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         engine = try Engine.open(
-            directory: directory, fileSystem: PosixFileSystem(keyring: keyring), options: options, background: background)
+            directory: directory, fileSystem: PosixFileSystem(keyring: keyring), options: options,
+            background: background)
         self.keys = keys
         self.valueBytes = valueBytes
         self.operations = operations

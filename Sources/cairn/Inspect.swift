@@ -37,6 +37,12 @@ struct Inspect: ParsableCommand {
     @Flag(help: "Read and check every block of a folder's tables too.")
     var verify = false
 
+    @Option(help: ArgumentHelp("The master key of an encrypted data folder.", valueName: "file"))
+    var keyFile: String?
+
+    @Option(help: ArgumentHelp("The keyring, where it is not in a folder above PATH.", valueName: "file"))
+    var keyring: String?
+
     func validate() throws {
         guard limit >= 0 else { throw ValidationError("--limit: \(limit) is negative") }
     }
@@ -49,9 +55,9 @@ struct Inspect: ParsableCommand {
         options.describeKey = { KeyDescription.text(of: $0) }
         options.describePayload = { ProposalDescription.lines(of: $0, showsKeys: $1) }
         var report = InspectionReport { print($0) }
-        let inspector = DataDirectoryInspector(fileSystem: PosixFileSystem(), options: options)
         do throws(FileError) {
-            try inspector.inspect(path, into: &report)
+            let fileSystem = PosixFileSystem(keyring: try openKeyring())
+            try DataDirectoryInspector(fileSystem: fileSystem, options: options).inspect(path, into: &report)
         } catch {
             print("cairn inspect: \(error)")
             throw ExitCode(2)
@@ -59,5 +65,25 @@ struct Inspect: ParsableCommand {
         guard !report.damages.isEmpty else { return }
         print("\(InspectionText.count(report.damages.count, "damaged place"))")
         throw ExitCode(1)
+    }
+
+    /// The keyring that the master key opens: the one that was named, or the nearest in a folder above.
+    private func openKeyring() throws(FileError) -> Keyring? {
+        guard let keyFile else { return nil }
+        let fileSystem = PosixFileSystem()
+        let master = try MasterKey(try fileSystem.contents(of: keyFile, limit: 4096), source: keyFile)
+        if let keyring { return try Keyring.open(keyring, master: master, createIfMissing: false, in: fileSystem) }
+        var folder = path
+        while true {
+            let candidate = folder + "/keyring"
+            if try fileSystem.exists(candidate) {
+                return try Keyring.open(candidate, master: master, createIfMissing: false, in: fileSystem)
+            }
+            let parent = PosixFileSystem.directory(of: folder)
+            guard parent != folder else {
+                throw FileError(.notFound, .open, path: path, reason: "no keyring above it; name one with --keyring")
+            }
+            folder = parent
+        }
     }
 }

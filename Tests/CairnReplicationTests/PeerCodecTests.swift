@@ -1,3 +1,4 @@
+import CairnFiles
 import CairnRaft
 import CairnTestSupport
 import Testing
@@ -76,7 +77,8 @@ struct PeerCodecTests {
             position: LogPosition(term: Term(3), index: LogIndex(100)),
             configuration: Configuration(voters: [NodeID(1), NodeID(2)], learners: [NodeID(3)]))
         let messages: [SnapshotMessage] = [
-            .begin(transfer, metadata, files: [SnapshotFile(name: "000001.sst", byteCount: 12)]),
+            .begin(transfer, metadata, files: [SnapshotFile(name: "000001.sst", byteCount: 12)],
+                keys: [Keyring.DataKey(id: 3, bytes: [UInt8](repeating: 5, count: 32))]),
             .chunk(transfer, file: 1, offset: 2, position: 3, checksum: 4, [5, 6, 7]),
             .progress(transfer, position: 8), .finished(transfer, .obsolete), .cancel(transfer),
         ]
@@ -94,7 +96,7 @@ struct PeerCodecTests {
         SnapshotMessage.begin(
             SnapshotTransfer(term: Term(1), number: 1),
             SnapshotMetadata(position: .zero, configuration: Configuration(voters: [NodeID(1)])),
-            files: [SnapshotFile(name: name, byteCount: 1)]
+            files: [SnapshotFile(name: name, byteCount: 1)], keys: []
         ).append(to: &bytes)
         #expect(throws: PeerCodecError.self) { try SnapshotMessage(decoding: bytes[...]) }
     }
@@ -196,7 +198,7 @@ struct PeerCodecTests {
         SnapshotMessage.begin(
             SnapshotTransfer(term: Term(1), number: 1),
             SnapshotMetadata(position: .zero, configuration: Configuration(voters: [NodeID(1)])),
-            files: [SnapshotFile(name: "a", byteCount: 1), SnapshotFile(name: "b", byteCount: 2)]
+            files: [SnapshotFile(name: "a", byteCount: 1), SnapshotFile(name: "b", byteCount: 2)], keys: []
         ).append(to: &begin)
         encoded.append(begin)
         for _ in 0..<20_000 {

@@ -156,7 +156,7 @@ struct SnapshotClusterTests {
             SnapshotMetadata(
                 position: LogPosition(term: Term(1), index: LogIndex(5)),
                 configuration: Configuration(voters: cluster.voters)),
-            files: [SnapshotFile(name: "empty", byteCount: 0)])
+            files: [SnapshotFile(name: "empty", byteCount: 0)], keys: [])
         builder.add(group: group, byteCount: 100, to: collector) { old.append(to: &$0) }
         builder.finish(collector)
         node.host!.receive(frame: collector.frames[0].frame[...], from: leader.id, over: .bulk, now: node.clock)

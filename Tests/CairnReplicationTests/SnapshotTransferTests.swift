@@ -60,7 +60,7 @@ struct SnapshotTransferTests {
             if random.oneIn(5) { continue }
             if random.oneIn(6) { toReceiver.append(message) }
             switch message {
-            case .begin(_, _, let names):
+            case .begin(_, _, let names, _):
                 if receiver == nil {
                     receiver = try SnapshotReceiver(
                         sender: NodeID(1), transfer: transfer, metadata: metadata, files: names, directory: "target",

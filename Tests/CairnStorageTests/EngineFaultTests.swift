@@ -46,14 +46,14 @@ import Testing
         let table = try Self.files(disk, ".sst")[0]
         let size = Int(try disk.size(of: table))
         let other = disk.copy(seed: 2)
-        try other.overwrite([2, 0, 0, 0], at: size - 16, in: table)
+        try other.overwrite([3, 0, 0, 0], at: size - 16, in: table)
         let engine = try Engine.open(
             directory: "/e", fileSystem: other, options: EngineOptions(), background: ManualBackgroundExecutor())
         #expect {
             _ = try engine.get(Self.key(1))
         } throws: { error in
             let error = error as? StorageError
-            return error?.code == .unsupportedFormat && error?.file == table && error?.message == "table format 2"
+            return error?.code == .unsupportedFormat && error?.file == table && error?.message == "table format 3"
         }
         // The manifest: its record is written anew with a format of the future.
         let manifest = try disk.list("/e").first { $0.hasPrefix("MANIFEST") }!

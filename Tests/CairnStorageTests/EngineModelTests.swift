@@ -18,6 +18,7 @@ import Testing
         options.level0Compression = random.oneIn(2) ? .none : .snappy
         options.memtableBytesMax = [2 << 10, 8 << 10, 64 << 10].randomElement(using: &random)!
         options.wal = random.oneIn(4) ? .disabled : .enabled
+        options.walCompression = random.oneIn(2) ? .none : .snappy
         options.blockCache = BlockCache(capacityBytes: random.oneIn(3) ? 0 : 64 << 10)
         return options
     }
@@ -28,6 +29,7 @@ import Testing
         let disk = SimulatedFileSystem(seed: UInt64(seed))
         let background = ManualBackgroundExecutor()
         let options = Self.options(&random)
+        if random.oneIn(2) { try disk.encrypt() }
         var engine = try Engine.open(directory: "/t", fileSystem: disk, options: options, background: background)
         var model = ReferenceModel()
         var work = Workload(random: random.split())

@@ -179,13 +179,12 @@ enum KeyMaterial {
         random(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    /// HKDF-SHA-256 (RFC 5869): 32 bytes from `key`, different for every `salt` and `purpose`.
-    static func derive(from key: [UInt8], salt: [UInt8], purpose: String) -> [UInt8] {
+    /// HKDF-SHA-256 (RFC 5869): 32 bytes from `key`, different for every `salt` and `info`.
+    static func derive(from key: [UInt8], salt: [UInt8], info: [UInt8]) -> [UInt8] {
         guard let context = unsafe EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, nil) else {
             preconditionFailure("libcrypto has no HKDF")
         }
         defer { unsafe EVP_PKEY_CTX_free(context) }
-        let info = Array(purpose.utf8)
         var count = 32
         let derived = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             let steps = unsafe [

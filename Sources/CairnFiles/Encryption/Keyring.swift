@@ -10,6 +10,9 @@ import Synchronization
 public final class Keyring: Sendable {
     /// A data key as it travels, in the clear, from the keyring of one node to that of another.
     public struct DataKey: Hashable, Sendable {
+        public static let byteCount = 32
+
+        /// Random, never 0.
         public var id: UInt64
         public var bytes: [UInt8]
 
@@ -69,7 +72,7 @@ public final class Keyring: Sendable {
     private static func makeKey() -> DataKey {
         var id: UInt64
         repeat { id = KeyMaterial.randomNumber() } while id == 0
-        return DataKey(id: id, bytes: KeyMaterial.random(32))
+        return DataKey(id: id, bytes: KeyMaterial.random(DataKey.byteCount))
     }
 
     /// The key under which new files are sealed.
@@ -96,8 +99,10 @@ public final class Keyring: Sendable {
     /// - Throws: ``FileError`` with code `corruption` if a key of a known id differs.
     public func adopt(_ keys: [DataKey]) throws(FileError) {
         let known = Dictionary(uniqueKeysWithValues: self.keys.map { ($0.id, $0) })
-        for key in keys where key.bytes.count != 32 || key.id == 0 || known[key.id].map({ $0 != key }) ?? false {
-            throw FileError(.corruption, .decode, path: path, reason: "data key \(Self.name(key.id)) is not what it was")
+        for key in keys
+        where key.bytes.count != DataKey.byteCount || key.id == 0 || known[key.id].map({ $0 != key }) ?? false {
+            throw FileError(
+                .corruption, .decode, path: path, reason: "data key \(Self.name(key.id)) is not what it was")
         }
         let fresh = keys.filter { known[$0.id] == nil }
         guard !fresh.isEmpty else { return }
@@ -125,7 +130,9 @@ public final class Keyring: Sendable {
     /// The cipher of a new file.
     public func makeCipher(fileID: UInt64) -> FileCipher {
         let (keys, id) = state.withLock { ($0.keys, $0.activeID) }
-        guard let key = keys.last(where: { $0.id == id }) else { preconditionFailure("a keyring without its active key") }
+        guard let key = keys.last(where: { $0.id == id }) else {
+            preconditionFailure("a keyring without its active key")
+        }
         return Self.cipher(key, FileCipher.Label(keyID: id, salt: KeyMaterial.randomNumber()), fileID)
     }
 
@@ -144,7 +151,7 @@ public final class Keyring: Sendable {
         var salt: [UInt8] = []
         salt.append(littleEndian: fileID)
         salt.append(littleEndian: label.salt)
-        return FileCipher(label, key: KeyMaterial.derive(from: key.bytes, salt: salt, purpose: "cairn file 1"))
+        return FileCipher(label, key: KeyMaterial.derive(from: key.bytes, salt: salt, info: Array("cairn file 1".utf8)))
     }
 
     // MARK: - The file

@@ -77,6 +77,6 @@ struct KeyringFile {
     }
 
     private static func cipher(_ master: MasterKey, _ salt: [UInt8]) -> FileCipher {
-        FileCipher(.none, key: KeyMaterial.derive(from: master.bytes, salt: salt, purpose: "cairn keyring 1"))
+        FileCipher(.none, key: KeyMaterial.derive(from: master.bytes, salt: salt, info: Array("cairn keyring 1".utf8)))
     }
 }

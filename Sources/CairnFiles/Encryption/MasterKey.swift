@@ -19,7 +19,8 @@ public struct MasterKey: Sendable {
         guard values.count == 2 * Self.byteCount, values.count == digits.count else {
             throw FileError(
                 .unsupported, .decode, path: source,
-                reason: "a master key is 64 hexadecimal digits or 32 bytes, not \(contents.count) bytes of something else")
+                reason:
+                    "a master key is 64 hexadecimal digits or 32 bytes, not \(contents.count) bytes of something else")
         }
         bytes = stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0] << 4 | values[$0 + 1]) }
     }

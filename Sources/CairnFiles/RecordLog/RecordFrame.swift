@@ -77,7 +77,8 @@ struct RecordFrame: Hashable {
         isCompressed = word & Self.compressedFlag != 0
         syncedEighths = bytes.loadUInt32(at: index + 12)
         // Cheap looks first: most places where a search looks are not frames.
-        guard length > 0, length <= UInt32(Self.bodyBytesMax + FileCipher.tagBytes), UInt64(syncedEighths) * 8 <= offset else { return nil }
+        guard length > 0, length <= UInt32(Self.bodyBytesMax + FileCipher.tagBytes), UInt64(syncedEighths) * 8 <= offset
+        else { return nil }
         let checksum = CRC32C.checksum(
             bytes[index + 4..<index + Self.byteCount], extending: CRC32C.place(fileID: fileID, offset: offset))
         guard bytes.loadUInt32(at: index) == checksum else { return nil }

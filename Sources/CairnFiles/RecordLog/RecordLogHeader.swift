@@ -84,7 +84,8 @@ public struct RecordLogHeader: Sendable, Hashable {
         note = bytes.loadUInt64(at: start + 32)
         cipher = FileCipher.Label(keyID: bytes.loadUInt64(at: start + 40), salt: bytes.loadUInt64(at: start + 48))
         guard (bytes[start + 10] == 0) == (cipher == .none) else {
-            throw FileError(.corruption, .decode, path: path, offset: 10, reason: "a cipher without a key, or a key without")
+            throw FileError(
+                .corruption, .decode, path: path, offset: 10, reason: "a cipher without a key, or a key without")
         }
     }
 }

@@ -106,7 +106,8 @@ public struct RecordLogReader {
     ) throws(FileError) -> ArraySlice<UInt8> {
         var body = stored
         if let cipher {
-            guard let text = unsafe cipher.open(body.span.bytes, RecordFrame.nonce(tag: frame.tag, offset: offset)) else {
+            guard let text = unsafe cipher.open(body.span.bytes, RecordFrame.nonce(tag: frame.tag, offset: offset))
+            else {
                 throw FileError(
                     .corruption, .decode, path: path, offset: offset,
                     reason: "the seal of a record is broken: it is not what was written here")
@@ -117,7 +118,8 @@ public struct RecordLogReader {
         do throws(SnappyError) {
             return unsafe try Snappy.decompress(body.span.bytes, limit: RecordFrame.bodyBytesMax)[...]
         } catch {
-            throw FileError(.corruption, .decode, path: path, offset: offset, reason: "snappy body of a record: \(error)")
+            throw FileError(
+                .corruption, .decode, path: path, offset: offset, reason: "snappy body of a record: \(error)")
         }
     }
 

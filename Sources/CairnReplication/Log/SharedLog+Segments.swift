@@ -53,7 +53,7 @@ extension SharedLog {
         }
         let segment = LogSegment(
             number: number, path: state.segment.path, fileID: state.segment.header.fileID,
-            cipher: state.segment.cipher,            end: state.segment.position)
+            cipher: state.segment.cipher, end: state.segment.position)
         directory.withLock { $0.segments.append(segment) }
     }
 

@@ -188,7 +188,8 @@ public struct SharedLogInspector: Sendable {
         for (number, walk) in zip(numbers, walks) {
             guard var walk else { continue }
             let path = directoryPath + "/" + SharedLog.segmentName(number)
-            log.segments.append(LogSegment(
+            log.segments.append(
+                LogSegment(
                     number: number, path: path, fileID: walk.header.fileID, cipher: walk.cipher, end: 0))
             try replay(&walk, number, path, &log, into: &report)
             log.segments[log.segments.count - 1].end = walk.position

@@ -134,8 +134,8 @@ extension GroupHost {
 
     func take(_ message: SnapshotMessage, from peer: NodeID, in replica: Replica) {
         switch message {
-        case .begin(let transfer, let metadata, let files):
-            begin(transfer, metadata, files, from: peer, in: replica)
+        case .begin(let transfer, let metadata, let files, let keys):
+            begin(transfer, metadata, files, keys, from: peer, in: replica)
         case .chunk(let transfer, let file, let offset, let position, let checksum, let bytes):
             guard let receiver = replica.receiver, receiver.transfer == transfer, receiver.sender == peer else {
                 answerUnknown(transfer, to: peer, in: replica)
@@ -191,8 +191,8 @@ extension GroupHost {
     // MARK: Receiving
 
     private func begin(
-        _ transfer: SnapshotTransfer, _ metadata: SnapshotMetadata, _ files: [SnapshotFile], from peer: NodeID,
-        in replica: Replica
+        _ transfer: SnapshotTransfer, _ metadata: SnapshotMetadata, _ files: [SnapshotFile],
+        _ keys: [Keyring.DataKey], from peer: NodeID, in replica: Replica
     ) {
         if let last = replica.lastReceived, last.transfer == transfer {
             send(.finished(transfer, last.outcome), to: peer, of: replica.group)
@@ -240,6 +240,15 @@ extension GroupHost {
             }
             let path = "\(parent)/\(Self.incomingPrefix)\(peer.rawValue)-\(transfer.number)"
             try fileSystem.removeTree(path)
+            if !keys.isEmpty {
+                guard let keyring = fileSystem.keyring else {
+                    throw FileError(
+                        .wrongKey, .create, path: path,
+                        reason: "node \(peer.rawValue) sends encrypted files, and this node has no master key")
+                }
+                // Before the first of their files is here, so that none ever stands without its key.
+                try keyring.adopt(keys)
+            }
             let receiver = try SnapshotReceiver(
                 sender: peer, transfer: transfer, metadata: metadata, files: files, directory: path,
                 fileSystem: fileSystem, syncBytes: options.snapshotSyncBytes, now: now)

@@ -1,3 +1,4 @@
+import CairnFiles
 import CairnRaft
 
 /// Names one transfer among all of a sender's: the term that it belongs to and a number within the sender's life.
@@ -27,8 +28,9 @@ struct SnapshotFile: Hashable, Sendable {
 
 /// What sender and receiver of a snapshot say to each other over the bulk channel.
 enum SnapshotMessage: Hashable, Sendable {
-    /// Opens a transfer, or repeats that when the receiver does not know it.
-    case begin(SnapshotTransfer, SnapshotMetadata, files: [SnapshotFile])
+    /// Opens a transfer, or repeats that when the receiver does not know it. Files that are encrypted travel as they are, so
+    /// the sender's data keys travel with them.
+    case begin(SnapshotTransfer, SnapshotMetadata, files: [SnapshotFile], keys: [Keyring.DataKey])
     /// Bytes of one file; `position` counts over all files in the order of `begin`.
     case chunk(SnapshotTransfer, file: UInt32, offset: UInt64, position: UInt64, checksum: UInt32, ArraySlice<UInt8>)
     /// The receiver has everything below `position` and wants what follows.
@@ -62,7 +64,7 @@ enum SnapshotMessage: Hashable, Sendable {
 
     var transfer: SnapshotTransfer {
         switch self {
-        case .begin(let transfer, _, _), .chunk(let transfer, _, _, _, _, _), .progress(let transfer, _),
+        case .begin(let transfer, _, _, _), .chunk(let transfer, _, _, _, _, _), .progress(let transfer, _),
             .finished(let transfer, _), .cancel(let transfer):
             transfer
         }
@@ -71,7 +73,8 @@ enum SnapshotMessage: Hashable, Sendable {
     /// Bytes that ``append(to:)`` will need, roughly and never much too few.
     var byteCountHint: Int {
         switch self {
-        case .begin(_, let metadata, let files): 128 + metadata.configuration.members.count * 32 + files.count * 48
+        case .begin(_, let metadata, let files, let keys):
+            128 + metadata.configuration.members.count * 32 + files.count * 48 + keys.count * 40
         case .chunk(_, _, _, _, _, let bytes): 64 + bytes.count
         default: 64
         }
@@ -84,7 +87,7 @@ enum SnapshotMessage: Hashable, Sendable {
             frame.appendInteger(transfer.number)
         }
         switch self {
-        case .begin(_, let metadata, let files):
+        case .begin(_, let metadata, let files, let keys):
             head(.begin)
             frame.appendInteger(metadata.position.index.rawValue)
             frame.appendInteger(metadata.position.term.rawValue)
@@ -96,6 +99,11 @@ enum SnapshotMessage: Hashable, Sendable {
                 frame.appendInteger(UInt16(file.name.utf8.count))
                 frame.append(contentsOf: file.name.utf8)
                 frame.appendInteger(file.byteCount)
+            }
+            frame.appendInteger(UInt32(keys.count))
+            for key in keys {
+                frame.appendInteger(key.id)
+                frame.append(contentsOf: key.bytes)
             }
         case .chunk(_, let file, let offset, let position, let checksum, let bytes):
             head(.chunk)
@@ -142,11 +150,18 @@ enum SnapshotMessage: Hashable, Sendable {
                 else { throw PeerCodecError(.malformed, "a snapshot file's name is refused") }
                 files.append(SnapshotFile(name: name, byteCount: try reader.integer()))
             }
+            let keyCount = try reader.count(bytesEach: 8 + Keyring.DataKey.byteCount)
+            var keys: [Keyring.DataKey] = []
+            for _ in 0..<keyCount {
+                keys.append(
+                    Keyring.DataKey(
+                        id: try reader.integer(), bytes: Array(try reader.slice(Keyring.DataKey.byteCount))))
+            }
             self = .begin(
                 transfer,
                 SnapshotMetadata(
                     position: LogPosition(term: term, index: index), configuration: configuration),
-                files: files)
+                files: files, keys: keys)
         case .chunk:
             let file: UInt32 = try reader.integer()
             let offset: UInt64 = try reader.integer()

@@ -82,14 +82,14 @@ final class SnapshotSender {
         if !begun {
             guard lastSent == 0 || isSilent else { return }
             lastSent = now
-            send(.begin(transfer, metadata, files: files))
+            send(.begin(transfer, metadata, files: files, keys: fileSystem.keyring?.keys ?? []))
             return
         }
         if isSilent, sent > acknowledged { sent = acknowledged }
         if isSilent, acknowledged == totalBytes {
             // Everything arrived and the answer did not, or the install takes its time: ask again.
             lastSent = now
-            send(.begin(transfer, metadata, files: files))
+            send(.begin(transfer, metadata, files: files, keys: fileSystem.keyring?.keys ?? []))
         }
         while budget > 0, sent < totalBytes, sent - acknowledged < options.snapshotWindowBytes {
             let file = fileIndex(at: sent)

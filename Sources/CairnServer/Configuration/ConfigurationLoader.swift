@@ -12,6 +12,7 @@ public enum ConfigurationLoader {
         "cluster.name", "cluster.nodes", "cluster.groups", "cluster.replicas",
         "raft.heartbeat-ms", "raft.election-timeout-ms", "raft.log-bytes", "raft.log-entries",
         "storage.memtable-bytes", "storage.cache-bytes", "storage.tablet-wal",
+        "encryption.key-file", "encryption.key", "encryption.key-command",
         "log.level",
     ]
 
@@ -80,6 +81,16 @@ public enum ConfigurationLoader {
         if let value = try reader.integer("storage.memtable-bytes") { result.memtableBytesMax = value }
         if let value = try reader.integer("storage.cache-bytes") { result.cacheBytesMax = value }
         if let value = try reader.boolean("storage.tablet-wal") { result.tabletsHaveWAL = value }
+        var sources: [EncryptionSource] = []
+        if let value = try reader.string("encryption.key-file") { sources.append(.file(value)) }
+        if let value = try reader.string("encryption.key") { sources.append(.text(value)) }
+        if let value = try reader.string("encryption.key-command") { sources.append(.command(value)) }
+        guard sources.count <= 1 else {
+            throw ConfigurationError(
+                key: "encryption", problem: "more than one source of the master key",
+                fix: "set one of key-file, key and key-command")
+        }
+        result.encryption = sources.first
         if let value = try reader.string("log.level") { result.logLevel = value }
         return result
     }
@@ -131,7 +142,7 @@ public enum ConfigurationLoader {
             if !keys.contains(where: { $0.hasPrefix(section + ".") }) {
                 throw ConfigurationError(
                     file: file, key: section, problem: "unknown section",
-                    fix: "sections are cluster, log, node, raft, storage")
+                    fix: "sections are cluster, encryption, log, node, raft, storage")
             }
         }
     }

@@ -103,6 +103,8 @@ public struct NodeConfiguration: Sendable {
     public var connectionsMax = 10_000
     /// Whether the admin endpoint takes commands that break things on purpose (loopback only).
     public var testCommandsEnabled = false
+    /// Where the master key comes from; nil leaves data in the clear.
+    public var encryption: EncryptionSource?
     /// The least severe level that is logged.
     public var logLevel = "info"
 

@@ -21,6 +21,12 @@ public final class SimulatedFileSystem: FileSystem, Sendable {
     /// What is written from now on is encrypted. A process that starts again has to open its keyring again.
     public func use(_ keyring: Keyring?) { ring.withLock { $0 = keyring } }
 
+    /// Encrypts with a keyring of its own, under a master key of the given byte.
+    public func encrypt(masterByte: UInt8 = 7) throws(FileError) {
+        let master = try MasterKey([UInt8](repeating: masterByte, count: 32), source: "test")
+        use(try Keyring.open("/keyring", master: master, in: self))
+    }
+
     public init(seed: UInt64) {
         disk = Mutex(SimulatedDisk(seed: seed))
     }
