@@ -142,7 +142,7 @@ import Testing
     }
 
     @Test func B32_aCodecOfTheFutureIsRefusedByName() {
-        for (byte, reason) in [(UInt8(0x10), "cipher 1"), (0x02, "compression 2")] {
+        for (byte, reason) in [(UInt8(0x20), "cipher 2"), (0x02, "compression 2")] {
             var stored: [UInt8] = [1, 2, 3, byte]
             let checksum = CRC32C.checksum(stored, extending: CRC32C.place(fileID: 5, offset: 7))
             for shift in 0..<4 { stored.append(UInt8(truncatingIfNeeded: checksum >> (shift * 8))) }

@@ -213,14 +213,14 @@ import Testing
             #expect(error.code == .unsupported && error.reason == "a TEST log, not a RAFT log")
         }
         var bytes = Self.header.encoded()
-        bytes[8] = 2
-        let checksum = CRC32C.checksum(Array(bytes.prefix(44)))
-        for shift in 0..<4 { bytes[44 + shift] = UInt8(truncatingIfNeeded: checksum >> (shift * 8)) }
+        bytes[8] = 3
+        let checksum = CRC32C.checksum(Array(bytes.prefix(60)))
+        for shift in 0..<4 { bytes[60 + shift] = UInt8(truncatingIfNeeded: checksum >> (shift * 8)) }
         try disk.overwrite(bytes, at: 0, in: "log")
-        #expect(throws: FileError(.unsupported, .decode, path: "log", offset: 8, reason: "record log version 2")) {
+        #expect(throws: FileError(.unsupported, .decode, path: "log", offset: 8, reason: "record log version 3")) {
             try read(disk)
         }
-        for byte in 0..<48 {
+        for byte in 0..<RecordLogHeader.byteCount {
             let damaged = disk.copy(seed: 1)
             try damaged.flipBit(byte % 8, ofByte: byte, in: "log")
             #expect(throws: FileError.self) { try read(damaged) }

@@ -83,7 +83,7 @@ import Testing
         let disk = try filled()
         let size = try disk.contents(of: Self.segment).lastIndex { $0 != 0 }!
         var found = 0
-        for byte in stride(from: 48, to: size - 200, by: 13) {
+        for byte in stride(from: RecordLogHeader.byteCount, to: size - 200, by: 13) {
             let offset = byte
             // Padding between records is under no checksum, and needs none.
             try disk.flipBit(2, ofByte: offset, in: Self.segment)

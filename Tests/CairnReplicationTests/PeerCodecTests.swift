@@ -77,7 +77,8 @@ struct PeerCodecTests {
             position: LogPosition(term: Term(3), index: LogIndex(100)),
             configuration: Configuration(voters: [NodeID(1), NodeID(2)], learners: [NodeID(3)]))
         let messages: [SnapshotMessage] = [
-            .begin(transfer, metadata, files: [SnapshotFile(name: "000001.sst", byteCount: 12)],
+            .begin(
+                transfer, metadata, files: [SnapshotFile(name: "000001.sst", byteCount: 12)],
                 keys: [Keyring.DataKey(id: 3, bytes: [UInt8](repeating: 5, count: 32))]),
             .chunk(transfer, file: 1, offset: 2, position: 3, checksum: 4, [5, 6, 7]),
             .progress(transfer, position: 8), .finished(transfer, .obsolete), .cancel(transfer),

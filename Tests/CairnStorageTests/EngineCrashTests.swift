@@ -173,7 +173,7 @@ import Testing
         disk.killProcess()
         let name = try disk.list("/e").first { $0.hasSuffix(".wal") }!
         let size = Int(try disk.size(of: "/e/" + name))
-        for length in stride(from: 48, to: size, by: Self.volume(debug: 67, release: 1)) {
+        for length in stride(from: RecordLogHeader.byteCount, to: size, by: Self.volume(debug: 67, release: 1)) {
             let copy = disk.copy(seed: 1)
             try copy.cut("/e/" + name, to: length)
             _ = try Self.check(copy, script, (0, 20), options: options, "cut to \(length) bytes")

@@ -62,7 +62,7 @@ import Testing
         let table = try path(disk, .table)
         let (text, damages) = lines(disk, options(keys: true)) { $0.table(table, into: &$1) }
         #expect(damages == [])
-        #expect(text.contains("footer   format 1"), "\(text)")
+        #expect(text.contains("footer   format 2"), "\(text)")
         #expect(text.contains(" (1 deletions, "), "\(text)")
         #expect(text.contains("versions    @10 to @11, mark 2"))
         #expect(text.contains("keys        \"key100\" to \"key699\""))
@@ -76,7 +76,7 @@ import Testing
         let log = try path(disk, .wal)
         let (text, damages) = lines(disk, options(keys: true)) { $0.wal(log, into: &$1) }
         #expect(damages == [])
-        #expect(text.contains("#3 at 48: "), "\(text)")
+        #expect(text.contains("#3 at 64: "), "\(text)")
         #expect(text.contains("@13, mark 3, 1 operation, "))
         #expect(text.contains("  put \"late5\", 5 bytes\n"))
         #expect(text.contains("3 batches, ending at "))

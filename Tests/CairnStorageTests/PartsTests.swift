@@ -236,7 +236,7 @@ import Testing
 
 @Suite struct BloomFilterTests {
     /// 10 bits a key in the deeper levels, 20 in level 0.
-    @Test(arguments: [(10, 0.0115), (20, 0.0015)])
+    @Test(arguments: [(10, 0.01), (20, 0.0015)])
     func B25_noKeyIsEverDeniedAndFewForeignKeysPass(bitsPerKey: Int, rateMax: Double) throws {
         var random = SeededGenerator(seed: 25)
         let count = EngineCrashTests.volume(debug: 20_000, release: 1_000_000)
@@ -259,14 +259,15 @@ import Testing
             }
         }
         var passed = 0
-        for number in 0..<count {
+        let probes = 500_000
+        for number in 0..<probes {
             let foreign =
                 number % 2 == 0
                 ? random.bytes(15)
                 : Array("kez-".utf8) + (0..<8).map { UInt8(truncatingIfNeeded: UInt64(number) >> (56 - 8 * $0)) }
             if filter.mayContain(foreign.withBorrowedBytes { BloomFilter.hash($0) }) { passed += 1 }
         }
-        let rate = Double(passed) / Double(count)
+        let rate = Double(passed) / Double(probes)
         print("bloom filter, \(bitsPerKey) bits a key: \(rate * 100) % pass in vain")
         #expect(rate <= rateMax)
     }

@@ -207,7 +207,7 @@ import Testing
         try commit(log, other) { other.append(entries(1...2, term: 1), to: &$0) }
         disk.killProcess()
         let segment = "raft/" + (try disk.list("raft").first { $0.hasPrefix("segment") }!)
-        try disk.flipBit(2, ofByte: 48 + 24 + 3, in: segment)
+        try disk.flipBit(2, ofByte: RecordLogHeader.byteCount + 24 + 3, in: segment)
         let again = try open()
         #expect(again.open(GroupID(1)).damage?.hardStateIsLost == true)
         #expect(again.open(GroupID(2)).damage == nil)
