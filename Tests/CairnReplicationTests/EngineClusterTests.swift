@@ -9,9 +9,11 @@ import Testing
 struct EngineClusterTests {
     @Test(
         "A28, A30: power cuts at any write of log and engine lose nothing acknowledged, and apply nothing twice",
-        arguments: SimulatedCluster.seeds(2))
-    func A28_A30_powerCuts(seed: UInt64) throws {
-        let cluster = try SimulatedCluster(seed: seed, groups: 2, usesEngine: true) { $0.logEntriesKept = 20 }
+        arguments: SimulatedCluster.seeds(2), [false, true])
+    func A28_A30_powerCuts(seed: UInt64, encrypts: Bool) throws {
+        let cluster = try SimulatedCluster(seed: seed, groups: 2, usesEngine: true, encrypts: encrypts) {
+            $0.logEntriesKept = 20
+        }
         try cluster.run { cluster.hasAllLeaders }
         for round in 0..<6 {
             let node = cluster.nodes[round % 3]
@@ -26,9 +28,11 @@ struct EngineClusterTests {
         #expect(cluster.acknowledgedCount > 100, "seed \(seed)")
     }
 
-    @Test("A42: a node that was away while the log was purged gets an engine's checkpoint", arguments: 0..<3)
-    func A42_catchUp(cut: Int) throws {
-        let cluster = try SimulatedCluster(seed: 42, groups: 1, usesEngine: true) { options in
+    @Test(
+        "A42, B35: a node that was away while the log was purged gets an engine's checkpoint, and the keys to it",
+        arguments: 0..<3, [false, true])
+    func A42_B35_catchUp(cut: Int, encrypts: Bool) throws {
+        let cluster = try SimulatedCluster(seed: 42, groups: 1, usesEngine: true, encrypts: encrypts) { options in
             options.logEntriesKept = 10
             options.snapshotChunkBytes = 500
             options.snapshotWindowBytes = 1500

@@ -57,6 +57,7 @@ final class SimulatedCluster {
 
     init(
         seed: UInt64, nodes count: Int = 3, groups groupCount: Int = 3, usesEngine: Bool = false,
+        encrypts: Bool = false,
         configure: (inout GroupHostOptions) -> Void = { _ in }
     ) throws {
         self.seed = seed
@@ -78,6 +79,8 @@ final class SimulatedCluster {
             node.cluster = self
             node.clockOffset = random.next() % (1_000_000 * Self.millisecond)
         }
+        // Every node has a master key and a keyring of its own.
+        if encrypts { for node in nodes { try node.fileSystem.encrypt(masterByte: UInt8(node.id.rawValue)) } }
         for node in nodes { try node.start() }
     }
 
