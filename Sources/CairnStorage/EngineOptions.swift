@@ -41,10 +41,6 @@ public struct EngineOptions: Sendable {
     /// The same for tables of level 0, of which a lookup asks all: 20 bits make it one in a thousand.
     public var level0BloomBitsPerKey = 20
 
-    /// Write tables past the system's page cache where it can be done: dear for the first reader of a block, cheap for a
-    /// writer whose tables nobody reads soon.
-    public var tablesPassPageCache = true
-
     /// Where a table of level 1 and below ends.
     public var tableBytesMax = 32 << 20
     /// Tables of level 0 that start a compaction. What level 1 holds is written again each time, so that level 0 should

@@ -63,7 +63,6 @@ final class Bench: Sendable {
         options.level0Trigger = 4
         options.restartInterval = 16
         options.tableBytesMax = 64 << 20
-        options.tablesPassPageCache = false
         options.blockCache = BlockCache(capacityBytes: 128 << 20)
         background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         engine = try Engine.open(

@@ -69,20 +69,26 @@ struct Inspect: ParsableCommand {
 
     /// The keyring that the master key opens: the one that was named, or the nearest in a folder above.
     private func openKeyring() throws(FileError) -> Keyring? {
-        guard let keyFile else { return nil }
         let fileSystem = PosixFileSystem()
+        guard let keyFile else {
+            guard let found = try nearestKeyring(fileSystem) else { return nil }
+            throw FileError(.wrongKey, .open, path: path, reason: "\(found) says it is encrypted; pass --key-file")
+        }
         let master = try MasterKey(try fileSystem.contents(of: keyFile, limit: 4096), source: keyFile)
         if let keyring { return try Keyring.open(keyring, master: master, createIfMissing: false, in: fileSystem) }
+        guard let found = try nearestKeyring(fileSystem) else {
+            throw FileError(.notFound, .open, path: path, reason: "no keyring above it; name one with --keyring")
+        }
+        return try Keyring.open(found, master: master, createIfMissing: false, in: fileSystem)
+    }
+
+    private func nearestKeyring(_ fileSystem: PosixFileSystem) throws(FileError) -> String? {
         var folder = path
         while true {
             let candidate = folder + "/keyring"
-            if try fileSystem.exists(candidate) {
-                return try Keyring.open(candidate, master: master, createIfMissing: false, in: fileSystem)
-            }
+            if try fileSystem.exists(candidate) { return candidate }
             let parent = PosixFileSystem.directory(of: folder)
-            guard parent != folder else {
-                throw FileError(.notFound, .open, path: path, reason: "no keyring above it; name one with --keyring")
-            }
+            guard parent != folder else { return nil }
             folder = parent
         }
     }

@@ -42,8 +42,7 @@ struct TableBuilder {
             compression: level == 0 ? options.level0Compression : options.compression,
             decodedBytesMax: Self.blockBytesMax)
         rawCodec = BlockCodec(compression: .none, decodedBytesMax: Self.blockBytesMax)
-        let path = FileName.table(number).path(in: directory)
-        file = options.tablesPassPageCache ? try fileSystem.createStream(path) : try fileSystem.create(path)
+        file = try fileSystem.create(FileName.table(number).path(in: directory))
         output.reserveCapacity(Self.writeBytes + 64 << 10)
     }
 
