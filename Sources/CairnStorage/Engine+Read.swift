@@ -1,5 +1,13 @@
 import Synchronization
 
+/// What a read that may only look into memory found.
+public enum CachedRead: Hashable, Sendable {
+    /// The answer: the value, or nil where the key has none.
+    case value(ArraySlice<UInt8>?)
+    /// The answer depends on something that is on the disk.
+    case needsDisk
+}
+
 extension Engine {
     /// The value of `key` as `version` sees it, or nil; without a version, as the last batch left it.
     ///
@@ -17,10 +25,36 @@ extension Engine {
         try get(key[...], at: version)
     }
 
+    /// The value of `key` as far as memory knows it: what a thread that must not wait for the disk may ask.
+    ///
+    /// The answer is the one of ``get(_:at:)-(ArraySlice<UInt8>,_)`` or "needs disk", never a wrong one: where a newer
+    /// source cannot be looked into, an older one is not asked.
+    ///
+    /// - Throws: ``StorageError`` with code `versionTooOld` or `corruption`.
+    /// - Complexity: as `get`, without reads.
+    public func getCached(_ key: ArraySlice<UInt8>, at version: Version? = nil) throws(StorageError) -> CachedRead {
+        let view = try readView(version)
+        let version = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
+        do throws(StorageError) {
+            return .value(
+                try key.withBorrowedBytes { key throws(StorageError) in
+                    try Self.find(key, at: version, in: view, mode: .cacheOnly)
+                })
+        } catch  where error.code == .wouldNeedDisk {
+            return .needsDisk
+        }
+    }
+
+    /// The value of `key` as far as memory knows it; see ``getCached(_:at:)-(ArraySlice<UInt8>,_)``.
+    public func getCached(_ key: [UInt8], at version: Version? = nil) throws(StorageError) -> CachedRead {
+        try getCached(key[...], at: version)
+    }
+
     /// From the newest source to the oldest: the first one that says anything about the key decides, because what is
     /// below it is older.
-    private static func find(
-        _ key: BorrowedBytes, at version: UInt64, in view: ReadView
+    static func find(
+        _ key: BorrowedBytes, at version: UInt64, in view: ReadView, mode: ReadMode = .any,
+        recent: RecentBlocks? = nil
     ) throws(StorageError) -> ArraySlice<UInt8>? {
         var (entry, deletedAt) = view.active.find(key, at: version)
         if let entry { return entry.version < deletedAt ? nil : entry.value }
@@ -33,12 +67,12 @@ extension Engine {
         for (number, level) in view.tables.levels.enumerated() where !level.isEmpty {
             if number > 0 {
                 guard let table = TableSet.table(over: key, in: level) else { continue }
-                (entry, deletedAt) = try find(key, at: version, in: table)
+                (entry, deletedAt) = try find(key, at: version, in: table, mode, recent)
                 if let entry { return entry.version < deletedAt ? nil : entry.value }
                 if deletedAt > 0 { return nil }
             } else {
                 for table in level where table.range.contains(key) {
-                    (entry, deletedAt) = try find(key, at: version, in: table)
+                    (entry, deletedAt) = try find(key, at: version, in: table, mode, recent)
                     if let entry { return entry.version < deletedAt ? nil : entry.value }
                     if deletedAt > 0 { return nil }
                 }
@@ -49,19 +83,20 @@ extension Engine {
 
     @inline(__always)
     private static func find(
-        _ key: BorrowedBytes, at version: UInt64, in table: Table
+        _ key: BorrowedBytes, at version: UInt64, in table: Table, _ mode: ReadMode, _ recent: RecentBlocks?
     ) throws(StorageError) -> (FoundEntry?, deletedAt: UInt64) {
-        let reader = try table.reader()
+        let reader = try table.reader(mode)
         let deletedAt =
             table.description.rangeTombstones > 0 ? reader.tombstones.newest(over: key, at: version) : 0
-        return (try reader.find(key, at: version), deletedAt)
+        return (try reader.find(key, at: version, mode: mode, recent: recent), deletedAt)
     }
 
     /// An iterator over the keys from `lower` up to, not including, `upper`, as `version` sees them.
     ///
     /// It stands on nothing until it is positioned.
     ///
-    /// - Throws: ``StorageError`` with code `versionTooOld`, `corruption` or `io`.
+    /// - Throws: ``StorageError`` with code `versionTooOld`, `corruption` or `io`; `wouldNeedDisk` if the options forbid
+    ///   the disk and a table would have to be opened.
     public func makeIterator(
         lower: ArraySlice<UInt8>? = nil, upper: ArraySlice<UInt8>? = nil, at version: Version? = nil,
         options: IteratorOptions = IteratorOptions()
@@ -79,14 +114,16 @@ extension Engine {
         for (number, level) in view.tables.levels.enumerated() where !level.isEmpty {
             let tables = level.filter { $0.range.overlaps(lower: lower, upper: upper) }
             for table in tables where table.description.rangeTombstones > 0 {
-                tombstones += try table.reader().tombstones.tombstones
+                tombstones += try table.reader(options.mode).tombstones.tombstones
             }
             if number == 0 {
                 for table in tables {
-                    children.append(try table.reader().makeIterator(fillsCache: options.fillsCache))
+                    children.append(
+                        try table.reader(options.mode).makeIterator(
+                            fillsCache: options.fillsCache, mode: options.mode))
                 }
             } else if !tables.isEmpty {
-                children.append(LevelIterator(tables, fillsCache: options.fillsCache))
+                children.append(LevelIterator(tables, fillsCache: options.fillsCache, mode: options.mode))
             }
         }
         return EngineIterator(
@@ -98,13 +135,17 @@ extension Engine {
     func readView(_ version: Version?) throws(StorageError) -> ReadView {
         try checkOpen()
         let view = view.withLock { $0 }
-        if let version, version.rawValue < view.tables.horizon,
-            retention.withLock({ $0.pins[version.rawValue] == nil })
-        {
+        if let version { try checkReadable(version, in: view) }
+        return view
+    }
+
+    /// - Throws: ``StorageError`` with code `versionTooOld` if merges may have dropped what `version` sees.
+    func checkReadable(_ version: Version, in view: ReadView) throws(StorageError) {
+        guard version.rawValue < view.tables.horizon else { return }
+        guard retention.withLock({ $0.pins[version.rawValue] != nil }) else {
             throw StorageError(
                 .versionTooOld, "version \(version.rawValue) is below \(view.tables.horizon), and not retained")
         }
-        return view
     }
 
     // MARK: - History

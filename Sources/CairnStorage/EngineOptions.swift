@@ -81,8 +81,21 @@ public struct EngineOptions: Sendable {
     }
 }
 
+/// Where a read may look.
+public enum ReadMode: Hashable, Sendable {
+    /// In memory and on the disk.
+    case any
+    /// In memory only: memtables, open tables, and blocks that are in the ``BlockCache``. A read that needs more throws
+    /// ``StorageError`` with code `wouldNeedDisk`, so a thread that must not wait for a disk may try it.
+    case cacheOnly
+}
+
 /// What an iterator may use.
 public struct IteratorOptions: Hashable, Sendable {
+    /// With ``ReadMode/cacheOnly`` a move that would read the disk throws `wouldNeedDisk`. The iterator then stands nowhere
+    /// that can be relied on: drop it, and make another where the disk may be waited for.
+    public var mode = ReadMode.any
+
     /// Keep the blocks that are read; a long scan that should not push others out turns it off.
     public var fillsCache = true
 

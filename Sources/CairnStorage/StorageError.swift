@@ -27,6 +27,9 @@ public struct StorageError: Error, Hashable, Sendable, CustomStringConvertible {
         case invalidArgument
         /// The directory holds no engine and the options said not to create one, or holds one where none was wanted.
         case notFound
+        /// A read that may only look into memory came to something that is on the disk: a table that nobody has opened, a
+        /// block that is not in the cache. Nothing is wrong; the same read in mode ``ReadMode/any`` answers.
+        case wouldNeedDisk
     }
 
     public let code: Code

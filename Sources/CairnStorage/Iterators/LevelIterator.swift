@@ -2,12 +2,14 @@
 final class LevelIterator: InternalIterator {
     private let tables: [Table]
     private let fillsCache: Bool
+    private let mode: ReadMode
     private var place = -1
     private var current: TableIterator?
 
-    init(_ tables: [Table], fillsCache: Bool) {
+    init(_ tables: [Table], fillsCache: Bool, mode: ReadMode = .any) {
         self.tables = tables
         self.fillsCache = fillsCache
+        self.mode = mode
     }
 
     override func value() -> ArraySlice<UInt8> { current!.value() }
@@ -48,7 +50,7 @@ final class LevelIterator: InternalIterator {
             return
         }
         if current != nil, self.place == place { return }
-        current = try tables[place].reader().makeIterator(fillsCache: fillsCache)
+        current = try tables[place].reader(mode).makeIterator(fillsCache: fillsCache, mode: mode)
         self.place = place
     }
 

@@ -33,8 +33,10 @@ final class Table: Sendable {
     /// No manifest that could still count names it: its file goes with the last reader.
     func markObsolete() { isObsolete.store(true, ordering: .releasing) }
 
-    func reader() throws(StorageError) -> TableReader {
+    /// The open table. Opening it reads the disk, which `mode` may forbid.
+    func reader(_ mode: ReadMode = .any) throws(StorageError) -> TableReader {
         if let reader = opened.withLock({ $0 }) { return reader }
+        if mode == .cacheOnly { throw StorageError(.wouldNeedDisk, "the table is not open", file: path) }
         // Two threads may open it at once; one of the readers is then dropped.
         let fresh = try TableReader(description, path: path, fileSystem: fileSystem, cache: cache)
         return opened.withLock { opened in

@@ -62,7 +62,11 @@ final class TableReader: Sendable {
     }
 
     /// The newest entry of `key` that is not newer than `version`.
-    func find(_ key: BorrowedBytes, at version: UInt64) throws(StorageError) -> FoundEntry? {
+    ///
+    /// - Parameter recent: The blocks that earlier lookups of the same caller ended in.
+    func find(
+        _ key: BorrowedBytes, at version: UInt64, mode: ReadMode = .any, recent: RecentBlocks? = nil
+    ) throws(StorageError) -> FoundEntry? {
         guard let index else { return nil }
         if let filter, !filter.mayContain(BloomFilter.hash(key)) { return nil }
         let handle = try index.withBorrowedBytes { bytes throws(StorageError) -> BlockHandle? in
@@ -78,7 +82,13 @@ final class TableReader: Sendable {
             }
         }
         guard let handle else { return nil }
-        let block = try block(handle, fillsCache: true)
+        let block =
+            if let known = recent?.block(of: cacheNumber, at: handle.offset) {
+                known
+            } else {
+                try block(handle, fillsCache: true, mode: mode)
+            }
+        recent?.remember(block, of: cacheNumber, at: handle.offset)
         return try block.withBorrowedBytes { bytes throws(StorageError) in
             guard let view = BlockView(bytes) else { throw malformed(handle.offset) }
             switch view.search(key, version) {
@@ -93,7 +103,9 @@ final class TableReader: Sendable {
         }
     }
 
-    func makeIterator(fillsCache: Bool) -> TableIterator { TableIterator(self, fillsCache: fillsCache) }
+    func makeIterator(fillsCache: Bool, mode: ReadMode = .any) -> TableIterator {
+        TableIterator(self, fillsCache: fillsCache, mode: mode)
+    }
 
     /// The index, positioned nowhere; nil if the table has no entries.
     fileprivate func makeIndexIterator() throws(StorageError) -> BlockIterator? {
@@ -114,9 +126,14 @@ final class TableReader: Sendable {
     }
 
     /// A decoded data block, from the cache if it is there.
-    func block(_ handle: BlockHandle, fillsCache: Bool) throws(StorageError) -> ArraySlice<UInt8> {
+    func block(
+        _ handle: BlockHandle, fillsCache: Bool, mode: ReadMode = .any
+    ) throws(StorageError) -> ArraySlice<UInt8> {
         let key = BlockCache.Key(table: cacheNumber, offset: handle.offset)
         if let block = cache.block(key) { return block }
+        if mode == .cacheOnly {
+            throw StorageError(.wouldNeedDisk, "the block is not in the cache", file: path, offset: handle.offset)
+        }
         let block = try mappingFileErrors { () throws(FileError) in
             try codec.read(from: file, at: handle.offset, count: Int(handle.byteCount), fileID: fileID)
         }
@@ -146,14 +163,16 @@ final class TableReader: Sendable {
 final class TableIterator: InternalIterator {
     private let reader: TableReader
     private let fillsCache: Bool
+    private let mode: ReadMode
     private var index: BlockIterator?
     private let data = BlockIterator()
     private var hasBlock = false
     private var blockOffset = UInt64.max
 
-    init(_ reader: TableReader, fillsCache: Bool) {
+    init(_ reader: TableReader, fillsCache: Bool, mode: ReadMode) {
         self.reader = reader
         self.fillsCache = fillsCache
+        self.mode = mode
     }
 
     override func value() -> ArraySlice<UInt8> { data.value() }
@@ -218,7 +237,8 @@ final class TableIterator: InternalIterator {
         guard let handle = TableReader.handle(index.lentValue) else { throw reader.malformed(0) }
         if handle.offset != blockOffset {
             blockOffset = .max
-            try data.reset(try reader.block(handle, fillsCache: fillsCache), path: reader.path, offset: handle.offset)
+            try data.reset(
+                try reader.block(handle, fillsCache: fillsCache, mode: mode), path: reader.path, offset: handle.offset)
             blockOffset = handle.offset
         }
         return true
