@@ -107,8 +107,23 @@ extension Engine {
         scheduleCompaction()
     }
 
-    /// Writes one memtable to tables of level 0 and makes them part of the tree.
+    /// Writes one memtable to tables of level 0, makes them part of the tree, and gives up the log that they replace.
     func flush(_ frozen: FrozenMemtable) throws(StorageError) {
+        try writeTables(of: frozen)
+        janitor.remove(writer.withLock { settle(frozen, &$0) })
+        advanceDurableMark(to: frozen.mark)
+    }
+
+    /// Notes that tables have what a memtable had.
+    ///
+    /// - Returns: segments of the log that can be removed.
+    func settle(_ frozen: FrozenMemtable, _ writer: inout WriterState) -> [String] {
+        writer.log.noteDurable(frozen.sequence)
+        return writer.log.release(frozen.segments)
+    }
+
+    /// Writes one memtable to tables of level 0 and makes them part of the tree.
+    func writeTables(of frozen: FrozenMemtable) throws(StorageError) {
         try checkWritable()
         var began: [UInt64] = []
         do throws(StorageError) {
@@ -141,12 +156,6 @@ extension Engine {
             throw error
         }
         flushedMark.store(frozen.mark, ordering: .releasing)
-        let removable = writer.withLock { writer in
-            writer.log.noteDurable(frozen.sequence)
-            return writer.log.release(frozen.segments)
-        }
-        janitor.remove(removable)
-        advanceDurableMark(to: frozen.mark)
     }
 
     /// Removes the files of tables that were begun and did not become part of the tree, unless an edit of unknown outcome

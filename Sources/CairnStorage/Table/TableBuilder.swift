@@ -28,9 +28,12 @@ struct TableBuilder {
     /// What a table's blocks may decode to: a value's limit and its key's, and the room around them.
     static let blockBytesMax = WriteBatch.valueBytesMax + 4 * WriteBatch.keyBytesMax
 
-    /// - Parameter level: where the table will stand, which decides how dear its bytes are.
+    /// - Parameters:
+    ///   - level: Where the table will stand, which decides how dear its bytes are.
+    ///   - path: Where the file is made; nil is its place in `directory`.
     init(
-        number: UInt64, level: Int, directory: String, fileSystem: any FileSystem, options: EngineOptions
+        number: UInt64, level: Int, directory: String, path: String? = nil, fileSystem: any FileSystem,
+        options: EngineOptions
     ) throws(FileError) {
         self.options = options
         bloomBitsPerKey = level == 0 ? options.level0BloomBitsPerKey : options.bloomBitsPerKey
@@ -42,7 +45,7 @@ struct TableBuilder {
             compression: level == 0 ? options.level0Compression : options.compression,
             decodedBytesMax: Self.blockBytesMax)
         rawCodec = BlockCodec(compression: .none, decodedBytesMax: Self.blockBytesMax)
-        file = try fileSystem.create(FileName.table(number).path(in: directory))
+        file = try fileSystem.create(path ?? FileName.table(number).path(in: directory))
         output.reserveCapacity(Self.writeBytes + 64 << 10)
     }
 
