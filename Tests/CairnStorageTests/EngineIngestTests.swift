@@ -243,6 +243,23 @@ import Testing
         try engine.close()
     }
 
+    @Test func whatWasIngestedIsAChangeLikeAnyOther() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        let engine = try EngineFaultTests.filled(disk, count: 10)
+        let table = try Self.table(
+            disk, "t", version: 50, [EngineFaultTests.key(1): [1], EngineFaultTests.key(2): nil],
+            ranges: [(Array("key-3".utf8), Array("key-5".utf8))])
+        try engine.ingest(table)
+        let shown = try EngineChangesTests.Shown(try engine.makeChangeIterator(since: Version(10)))
+        #expect(shown.keys.map(\.key) == [EngineFaultTests.key(1), EngineFaultTests.key(2)])
+        #expect(shown.keys.map(\.value) == [[1], nil])
+        #expect(
+            shown.ranges
+                == [DeletedRange(from: Array("key-3".utf8), to: Array("key-5".utf8), version: Version(50))])
+        #expect(try EngineChangesTests.Shown(try engine.makeChangeIterator(since: Version(50))).keys.isEmpty)
+        try engine.close()
+    }
+
     @Test func writersThatGoOnMeanwhileLoseNothing() async throws {
         let disk = SimulatedFileSystem(seed: 1)
         let background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
