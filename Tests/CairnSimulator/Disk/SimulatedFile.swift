@@ -26,8 +26,12 @@ final class SimulatedFile: WritableFile {
     }
 
     func write(_ bytes: RawSpan, at offset: UInt64) throws(FileError) {
-        var new: [UInt8] = []
-        bytes.withUnsafeBytes { new.append(contentsOf: $0) }
+        let new = bytes.withUnsafeBytes { bytes in
+            [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, initialized in
+                UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
+                initialized = bytes.count
+            }
+        }
         let inode = inode
         let path = path
         try access(.write, changes: true) { disk, effect throws(FileError) in

@@ -14,6 +14,7 @@ import Synchronization
 ///     disk.restart()                       // Old handles stay dead; open everything again.
 public final class SimulatedFileSystem: FileSystem, Sendable {
     let disk: Mutex<SimulatedDisk>
+    private let beforeCreate = Mutex<(@Sendable (String) -> Void)?>(nil)
     private let ring = Mutex<Keyring?>(nil)
 
     public var keyring: Keyring? { ring.withLock { $0 } }
@@ -125,6 +126,10 @@ public final class SimulatedFileSystem: FileSystem, Sendable {
         }
     }
 
+    /// Calls `body` with the path before each file is made, without locks held: for tests that act in the middle of
+    /// something, such as a compaction that begins its next table.
+    public func onCreate(_ body: (@Sendable (String) -> Void)?) { beforeCreate.withLock { $0 = body } }
+
     /// Records each change from here on, for the message of a failed test.
     public func startTrace() { disk.withLock { $0.trace = [] } }
 
@@ -133,7 +138,8 @@ public final class SimulatedFileSystem: FileSystem, Sendable {
     // MARK: FileSystem
 
     public func create(_ path: String, preallocate bytes: Int) throws(FileError) -> any WritableFile {
-        try disk.withLock { disk throws(FileError) in
+        beforeCreate.withLock { $0 }?(path)
+        return try disk.withLock { disk throws(FileError) in
             try disk.fail(disk.begin(.create, path, changes: true), .create, path)
             let (directory, name) = try disk.parent(of: path, .create)
             guard disk.inodes[directory].entries[name] == nil else { throw FileError(.exists, .create, path: path) }

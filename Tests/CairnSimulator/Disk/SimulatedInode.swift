@@ -1,5 +1,13 @@
 import CairnTestSupport
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// A file or directory of the simulated disk: what programs see, and what would be left of it after a power cut.
 struct SimulatedInode: Sendable {
     static let sectorBytes = 512
@@ -47,10 +55,23 @@ struct SimulatedInode: Sendable {
     }
 
     mutating func write(_ new: [UInt8], at offset: Int, _ random: inout SeededGenerator) {
+        // Zeros behind the end are what is there already, so that only the size can be lost. Logs write a mebibyte of
+        // them at a time; to remember its sectors would cost more than everything else.
+        if offset >= bytes.count, Self.isAllZero(new) {
+            bytes += [UInt8](repeating: 0, count: offset + new.count - bytes.count)
+            return
+        }
         dirty(offset..<offset + new.count, &random)
         let end = offset + new.count
-        if end > bytes.count { bytes.append(contentsOf: repeatElement(0, count: end - bytes.count)) }
+        if end > bytes.count { bytes += [UInt8](repeating: 0, count: end - bytes.count) }
         bytes.replaceSubrange(offset..<end, with: new)
+    }
+
+    private static func isAllZero(_ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { bytes in
+            guard let start = bytes.baseAddress, !bytes.isEmpty else { return true }
+            return bytes[0] == 0 && memcmp(start, start + 1, bytes.count - 1) == 0
+        }
     }
 
     mutating func truncate(to size: Int, _ random: inout SeededGenerator) {
