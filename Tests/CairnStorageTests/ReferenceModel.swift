@@ -124,3 +124,56 @@ extension EngineOptions {
         return options
     }
 }
+
+/// One move of an iterator.
+enum WalkStep {
+    case seek([UInt8]), seekForPrev([UInt8]), first, last, next, previous
+
+    init(_ work: inout Workload, _ random: inout SeededGenerator) {
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0: self = .seek(work.key())
+        case 1: self = .seekForPrev(work.key())
+        case 2: self = .first
+        case 3: self = .last
+        case 4, 5: self = .next
+        default: self = .previous
+        }
+    }
+}
+
+/// The first difference between `iterator` and `contents` when both take `steps`; nil if there is none.
+func difference(
+    _ iterator: EngineIterator, _ contents: [(key: [UInt8], value: [UInt8])], taking steps: [WalkStep]
+) throws -> String? {
+    var place: Int? = nil
+    for (number, step) in steps.enumerated() {
+        switch step {
+        case .seek(let key):
+            try iterator.seek(to: key[...])
+            place = contents.firstIndex { !$0.key.lexicographicallyPrecedes(key) }
+        case .seekForPrev(let key):
+            try iterator.seekForPrev(key[...])
+            place = contents.lastIndex { !key.lexicographicallyPrecedes($0.key) }
+        case .first:
+            try iterator.seekToFirst()
+            place = contents.isEmpty ? nil : 0
+        case .last:
+            try iterator.seekToLast()
+            place = contents.indices.last
+        case .next:
+            guard let here = place else { continue }
+            try iterator.next()
+            place = here + 1 < contents.count ? here + 1 : nil
+        case .previous:
+            guard let here = place else { continue }
+            try iterator.previous()
+            place = here > 0 ? here - 1 : nil
+        }
+        guard iterator.isValid == (place != nil) else { return "step \(number), \(step): valid is \(iterator.isValid)" }
+        guard let place else { continue }
+        guard Array(iterator.key) == contents[place].key, Array(iterator.value) == contents[place].value else {
+            return "step \(number), \(step): at \(Array(iterator.key)), not \(contents[place].key)"
+        }
+    }
+    return nil
+}
