@@ -127,6 +127,12 @@ extension Engine {
                 isCancelled: { self.work.withLock { $0.isClosing } })
             let outputs = try merge.run(
                 MergingIterator(children), tombstones: RangeTombstones(tombstones), began: { began.append($0) })
+            // Else a block of an input is not what its table's description says, and the tables would overlap others.
+            let range = compaction.range
+            guard outputs.allSatisfy({ range.union($0.range) == range }) else {
+                throw StorageError(
+                    .corruption, "a table of the compaction has keys beyond its range", file: directory)
+            }
             if !outputs.isEmpty {
                 try mappingFileErrors { () throws(FileError) in try fileSystem.synchronizeDirectory(directory) }
             }

@@ -6,21 +6,28 @@ enum FileName: Hashable {
     case current
     case lock
 
+    /// No engine comes to this number; what claims it is damaged or not ours.
+    static let numberEnd: UInt64 = 1 << 62
+
     init?(_ name: String) {
         switch name {
         case "CURRENT": self = .current
         case "LOCK": self = .lock
         default:
-            if name.hasPrefix("MANIFEST-"), let number = UInt64(name.dropFirst(9)) {
+            if name.hasPrefix("MANIFEST-"), let number = Self.number(name.dropFirst(9)) {
                 self = .manifest(number)
-            } else if name.hasSuffix(".wal"), let number = UInt64(name.dropLast(4)) {
+            } else if name.hasSuffix(".wal"), let number = Self.number(name.dropLast(4)) {
                 self = .wal(number)
-            } else if name.hasSuffix(".sst"), let number = UInt64(name.dropLast(4)) {
+            } else if name.hasSuffix(".sst"), let number = Self.number(name.dropLast(4)) {
                 self = .table(number)
             } else {
                 return nil
             }
         }
+    }
+
+    private static func number(_ digits: Substring) -> UInt64? {
+        UInt64(digits).flatMap { $0 < numberEnd ? $0 : nil }
     }
 
     var name: String {

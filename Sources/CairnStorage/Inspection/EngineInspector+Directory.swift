@@ -60,8 +60,8 @@ extension EngineInspector {
         var list = InspectionList(options)
         var totals: (bytes: UInt64, entries: UInt64) = (0, 0)
         for (level, description) in state.tables {
-            totals.bytes += description.byteCount
-            totals.entries += description.entries
+            totals.bytes &+= description.byteCount
+            totals.entries &+= description.entries
             list.add(to: &report, describe(description, level: level))
             let path = FileName.table(description.number).path(in: directory)
             // What is only checked says nothing unless it is damaged.

@@ -18,7 +18,7 @@ extension EngineInspector {
                 case .record(let record):
                     do throws(StorageError) {
                         let batch = try WALRecord(record, path: path)
-                        if let last, batch.sequence != last + 1 {
+                        if let last, batch.sequence != last &+ 1 {
                             report.damage(path, at: record.offset, "record #\(batch.sequence) after #\(last)")
                         }
                         last = batch.sequence

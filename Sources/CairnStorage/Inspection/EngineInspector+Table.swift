@@ -56,7 +56,7 @@ extension EngineInspector {
         while index.isValid {
             var target: BlockHandle?
             target = TableReader.handle(index.lentValue)
-            guard let target, target.offset + UInt64(target.byteCount) <= handle.offset else {
+            guard let target, target.ends(by: handle.offset) else {
                 throw StorageError(
                     .corruption, "the index points to no block", file: parts.path, offset: handle.offset)
             }

@@ -71,7 +71,11 @@ struct TableMerge {
         while source.isValid {
             steps &+= 1
             if steps & 0xFFF == 0, isCancelled() { throw StorageError(.closed, "the engine is closing") }
-            if !hasKey || !key.view.isEqual(to: source.key) {
+            let order = hasKey ? key.view.compare(source.key) : -1
+            guard order <= 0 else {
+                throw StorageError(.corruption, "entries of a table out of order", file: engine.directory)
+            }
+            if order < 0 {
                 pending.removeAll(keepingCapacity: true)
                 supersededAt = nil
                 if let built = builder, built.byteCount >= bytesMax {

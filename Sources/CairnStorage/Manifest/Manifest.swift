@@ -35,6 +35,23 @@ struct ManifestState: Hashable {
         horizon = max(horizon, edit.horizon ?? 0)
     }
 
+    /// Throws unless every table stands once, and those of a sorted level one behind the other, which reads rely on.
+    func validate(path: String) throws(StorageError) {
+        var numbers: Set<UInt64> = []
+        for (number, level) in levels.enumerated() {
+            for table in level where !numbers.insert(table.number).inserted {
+                throw StorageError(.corruption, "table \(table.number) stands twice", file: path, offset: 0)
+            }
+            guard number > 0 else { continue }
+            let sorted = level.sorted { isOrderedBefore($0.range.smallest, $1.range.smallest) }
+            for (left, right) in zip(sorted, sorted.dropFirst()) where !left.range.isBefore(right.range) {
+                throw StorageError(
+                    .corruption, "tables \(left.number) and \(right.number) of level \(number) overlap", file: path,
+                    offset: 0)
+            }
+        }
+    }
+
     /// The edit that makes this state from nothing.
     var snapshot: ManifestEdit {
         var edit = ManifestEdit()
@@ -181,6 +198,7 @@ struct Manifest {
         }
         // The first record was synced before `CURRENT` named the file.
         guard records > 0 else { throw StorageError(.corruption, "an empty manifest", file: path, offset: 0) }
+        try state.validate(path: path)
         return (state, number)
     }
 

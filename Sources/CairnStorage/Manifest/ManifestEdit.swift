@@ -69,23 +69,26 @@ struct ManifestEdit: Hashable {
             guard let field = Field(rawValue: tag) else {
                 throw StorageError(.unsupportedFormat, "manifest field \(tag)", file: path, offset: offset)
             }
-            var number = ByteReader(payload)
+            var content = ByteReader(payload)
+            func number(through end: UInt64 = .max) throws(StorageError) -> UInt64 {
+                guard let value = content.uint64(), content.remaining == 0, value <= end else { throw malformed }
+                return value
+            }
             switch field {
             case .added:
-                guard let level = number.byte(), Int(level) < TableSet.levelCount else { throw malformed }
+                guard let level = content.byte(), Int(level) < TableSet.levelCount else { throw malformed }
                 added.append(
                     Added(
                         level: Int(level),
                         description: try TableDescription(decoding: payload.dropFirst(1), path: path, offset: offset)))
             case .removed:
-                guard let value = number.uint64() else { throw malformed }
-                removed.append(value)
-            case .logNumber: logNumber = number.uint64()
-            case .flushedSequence: flushedSequence = number.uint64()
-            case .mark: mark = number.uint64()
-            case .version: version = number.uint64()
-            case .nextFileNumber: nextFileNumber = number.uint64()
-            case .horizon: horizon = number.uint64()
+                removed.append(try number())
+            case .logNumber: logNumber = try number(through: FileName.numberEnd)
+            case .flushedSequence: flushedSequence = try number(through: FileName.numberEnd)
+            case .mark: mark = try number()
+            case .version: version = try number()
+            case .nextFileNumber: nextFileNumber = try number(through: FileName.numberEnd)
+            case .horizon: horizon = try number()
             }
         }
     }

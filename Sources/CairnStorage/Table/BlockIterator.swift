@@ -88,6 +88,8 @@ final class BlockIterator: InternalIterator {
         }
         try read(at: view.restart(low))
         while isValid, nextOffset < target { try read(at: nextOffset) }
+        // Restarts that are not in order would let it stand still for ever.
+        guard isValid, entryOffset < target else { throw malformed() }
     }
 
     @inline(__always)

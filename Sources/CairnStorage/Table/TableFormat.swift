@@ -6,6 +6,9 @@ struct BlockHandle: Hashable, Sendable {
     var byteCount: UInt32
 
     static let none = BlockHandle(offset: 0, byteCount: 0)
+
+    /// Whether the block ends at `end` or before; whatever the numbers are.
+    func ends(by end: UInt64) -> Bool { offset <= end && UInt64(byteCount) <= end - offset }
 }
 
 /// The last 92 bytes of a table. The layout is on <doc:Formats>.
@@ -75,7 +78,7 @@ struct TableFooter: Hashable {
         guard version == Self.formatVersion else {
             throw StorageError(.unsupportedFormat, "table format \(version)", file: path, offset: offset + 76)
         }
-        for handle in handles where handle.offset + UInt64(handle.byteCount) > offset {
+        for handle in handles where !handle.ends(by: offset) {
             throw StorageError(.corruption, "a block beyond the footer", file: path, offset: offset)
         }
         self.fileID = fileID
@@ -190,6 +193,11 @@ struct TableDescription: Hashable, Sendable {
         mark = numbers[9]
         blocks = numbers[10]
         range = KeyRange(smallest: smallest, largest: largest, largestIsExclusive: numbers[11] == 1)
+        // What the rest of the engine counts on and adds up.
+        guard number < FileName.numberEnd, entries < 1 << 48, rangeTombstones < 1 << 48, blocks <= entries,
+            deletions <= entries, superseded <= entries,
+            isOrderedBefore(smallest, largest) || (smallest == largest && !range.largestIsExclusive)
+        else { throw StorageError(.corruption, "a table description of no table", file: path, offset: offset) }
     }
 }
 

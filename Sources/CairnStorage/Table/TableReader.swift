@@ -134,6 +134,8 @@ final class TableReader: Sendable {
         if mode == .cacheOnly {
             throw StorageError(.wouldNeedDisk, "the block is not in the cache", file: path, offset: handle.offset)
         }
+        // Data blocks stand before the index. A place that is not in the file would be a lot of memory to read.
+        guard handle.ends(by: indexOffset) else { throw malformed(indexOffset) }
         let block = try mappingFileErrors { () throws(FileError) in
             try codec.read(from: file, at: handle.offset, count: Int(handle.byteCount), fileID: fileID)
         }
