@@ -131,29 +131,31 @@ import Testing
         let samples = try (1...4 as ClosedRange<UInt64>).map { try Sample($0) }
         let before = peakMemoryBytes()
         do throws(SeededRuns.Failure) {
-            try SeededRuns("FuzzTests", count: EngineCrashTests.volume(debug: 2500, release: 20_000)).forEach { seed in
-                var mutator = FuzzMutator(random: SeededGenerator(seed: seed))
-                let sample = samples.randomElement(using: &mutator.random)!
-                let kind = [EngineInspector.Kind.wal, .manifest, .table].randomElement(using: &mutator.random)!
-                let path = try sample.files(kind).randomElement(using: &mutator.random)!
-                var bytes = try sample.disk.contents(of: path)
-                let isSealed = mutator.random.oneIn(2)
-                if !isSealed {
-                    mutator.damage(&bytes)
-                } else {
-                    bytes = kind == .table ? mutator.resealTable(bytes) : mutator.resealLog(bytes)
+            try SeededRuns("damagedAndHostileFiles", count: EngineCrashTests.volume(debug: 2500, release: 20_000))
+                .forEach { seed in
+                    var mutator = FuzzMutator(random: SeededGenerator(seed: seed))
+                    let sample = samples.randomElement(using: &mutator.random)!
+                    let kind = [EngineInspector.Kind.wal, .manifest, .table].randomElement(using: &mutator.random)!
+                    let path = try sample.files(kind).randomElement(using: &mutator.random)!
+                    var bytes = try sample.disk.contents(of: path)
+                    let isSealed = mutator.random.oneIn(2)
+                    if !isSealed {
+                        mutator.damage(&bytes)
+                    } else {
+                        bytes = kind == .table ? mutator.resealTable(bytes) : mutator.resealLog(bytes)
+                    }
+                    let disk = try sample.replacing(path, with: bytes, seed: seed)
+                    inspect(disk)
+                    do {
+                        let difference = try read(sample, disk)
+                        if !isSealed, let difference { throw Failure(description: "\(path): \(difference)") }
+                    } catch let error as StorageError {
+                        try require(error.file != nil, "no file: \(error)")
+                        try require(
+                            isSealed || [.corruption, .unsupportedFormat].contains(error.code), "another code: \(error)"
+                        )
+                    }
                 }
-                let disk = try sample.replacing(path, with: bytes, seed: seed)
-                inspect(disk)
-                do {
-                    let difference = try read(sample, disk)
-                    if !isSealed, let difference { throw Failure(description: "\(path): \(difference)") }
-                } catch let error as StorageError {
-                    try require(error.file != nil, "no file: \(error)")
-                    try require(
-                        isSealed || [.corruption, .unsupportedFormat].contains(error.code), "another code: \(error)")
-                }
-            }
         } catch { Issue.record("\(error)") }
         #expect(peakMemoryBytes() - before < 512 << 20, "memory stays in bounds")
     }
