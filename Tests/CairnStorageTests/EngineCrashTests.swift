@@ -327,13 +327,15 @@ import Testing
 
     @Test func B12_afterAFailedManifestAppendAFreshManifestGoesOn() throws {
         let script = Script(seed: 21, count: 120)
-        for nth in 1...6 {
+        for nth in 1...8 {
             let disk = SimulatedFileSystem(seed: UInt64(nth))
             let background = ManualBackgroundExecutor()
             let engine = try Engine.open(
                 directory: "/e", fileSystem: disk, options: Self.options, background: background)
             let fault = disk.inject(
-                DiskFault(.shortWrite, on: .write, pathContains: "MANIFEST", nth: nth, lasts: nth > 3))
+                DiskFault(
+                    nth % 2 == 0 ? .shortWrite : .error(.outOfSpace), on: .write, pathContains: "MANIFEST", nth: nth,
+                    lasts: nth > 3))
             for number in 1...120 {
                 try engine.apply(script.batches[number - 1], at: Version(UInt64(number) * 2), mark: UInt64(number))
                 background.runNext()
