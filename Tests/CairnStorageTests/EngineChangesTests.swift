@@ -109,7 +109,8 @@ import Testing
     @Test(arguments: 1...EngineCrashTests.volume(debug: 8, release: 100))
     func theOldStateAndTheChangesSinceMakeTheNewState(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
-        let options = EngineModelTests.options(&random)
+        var options = EngineSoak.options(&random)
+        options.history = .fromHorizon
         let background = ManualBackgroundExecutor()
         let engine = try Engine.open(
             directory: "/t", fileSystem: SimulatedFileSystem(seed: UInt64(seed)), options: options,

@@ -49,7 +49,7 @@ import Testing
         try engine.flush()
         try engine.compactRange()
         try fill(engine, 300..<400)
-        try engine.checkpoint(into: "/copy")
+        _ = try engine.checkpoint(into: "/copy")
         #expect(try showsSecret(disk).isEmpty)
         #expect(try showsSecret(disk, in: "/copy").isEmpty)
         disk.killProcess()

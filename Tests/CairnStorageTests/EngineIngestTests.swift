@@ -186,7 +186,8 @@ import Testing
     func anEngineWithIngestedTablesAnswersLikeASortedMap(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         let disk = SimulatedFileSystem(seed: UInt64(seed))
-        let options = EngineModelTests.options(&random)
+        var options = EngineSoak.options(&random)
+        options.history = .fromHorizon
         let background = ManualBackgroundExecutor()
         var engine = try Self.open(disk, options, background)
         var work = Workload(random: random.split())

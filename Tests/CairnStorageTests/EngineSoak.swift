@@ -40,6 +40,7 @@ struct EngineSoak {
         disk = SimulatedFileSystem(seed: seed)
         disk.startTrace()
         options = Self.options(&random)
+        if random.oneIn(3) { try disk.encrypt() }
         work = Workload(random: random.split())
         engine = try Engine.open(directory: "/t", fileSystem: disk, options: options, background: background)
     }
@@ -50,6 +51,7 @@ struct EngineSoak {
         options.tableBytesMax = max([1 << 10, 2 << 10, 8 << 10].randomElement(using: &random)!, options.blockBytes)
         options.restartInterval = [1, 2, 8, 16].randomElement(using: &random)!
         options.compression = random.oneIn(2) ? .snappy : .none
+        options.walCompression = random.oneIn(2) ? .snappy : .none
         options.level0Compression = random.oneIn(2) ? .none : .snappy
         options.bloomBitsPerKey = random.oneIn(4) ? 0 : 10
         options.level0BloomBitsPerKey = random.oneIn(4) ? 0 : 20
@@ -61,7 +63,6 @@ struct EngineSoak {
         options.level1BytesMax = [2 << 10, 6 << 10, 64 << 10].randomElement(using: &random)!
         options.levelSizeRatio = [2, 3, 10].randomElement(using: &random)!
         options.disablesAutomaticCompaction = random.oneIn(8)
-        options.tablesPassPageCache = random.oneIn(2)
         options.wal = random.oneIn(4) ? .disabled : .enabled
         options.history = random.oneIn(6) ? .latest : .fromHorizon
         options.blockCache = BlockCache(capacityBytes: random.oneIn(3) ? 0 : 64 << 10)

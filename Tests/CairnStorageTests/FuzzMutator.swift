@@ -84,7 +84,8 @@ struct FuzzMutator {
             result += [UInt8](repeating: 0, count: RecordFrame.byteCount) + body
             let synced = min(frame.syncedPosition, UInt64(start)) / 8 * 8
             RecordFrame.seal(
-                &result, at: start, fileID: header.fileID, offset: UInt64(start), syncedPosition: synced, tag: tag)
+                &result, at: start, fileID: header.fileID, offset: UInt64(start), syncedPosition: synced, tag: tag,
+                isCompressed: frame.isCompressed)
             if random.oneIn(8) { resealFrame(&result, at: start, header.fileID) }
             place += frame.totalBytes
             if random.oneIn(10) { break }

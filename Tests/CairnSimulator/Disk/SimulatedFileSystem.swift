@@ -44,7 +44,9 @@ public final class SimulatedFileSystem: FileSystem, Sendable {
         state.random = SeededGenerator(seed: seed)
         state.faults.removeAll()
         state.powerCutAt = nil
-        return SimulatedFileSystem(state)
+        let copy = SimulatedFileSystem(state)
+        copy.use(keyring)
+        return copy
     }
 
     /// How many operations have changed or synced something so far.
