@@ -27,6 +27,7 @@ final class NodeStorage: Sendable {
     private let writer: LogWriter
     private let background: ThreadBackgroundExecutor
     private let cache: BlockCache
+    private let compactionRate: RateLimit?
     private let logger: Logger
 
     private init(
@@ -41,6 +42,8 @@ final class NodeStorage: Sendable {
         writer = LogWriter(log)
         background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
         cache = BlockCache(capacityBytes: configuration.cacheBytesMax)
+        let rate = configuration.compactionBytesPerSecond
+        compactionRate = rate > 0 ? RateLimit(bytesPerSecond: rate) : nil
     }
 
     /// Opens the folder, or makes it.
@@ -160,6 +163,7 @@ final class NodeStorage: Sendable {
         var options = EngineOptions()
         options.memtableBytesMax = configuration.memtableBytesMax
         options.blockCache = cache
+        options.compactionRate = compactionRate
         options.wal = configuration.tabletsHaveWAL ? .enabled : .disabled
         let settled = options
         return { directory in

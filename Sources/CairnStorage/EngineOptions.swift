@@ -55,6 +55,9 @@ public struct EngineOptions: Sendable {
     /// Do not compact unless ``Engine/compactRange(from:to:)`` asks for it.
     public var disablesAutomaticCompaction = false
 
+    /// Holds compactions back, over all engines that share it; nil does not.
+    public var compactionRate: RateLimit?
+
     /// Decoded blocks, shared by all engines of a process; nil makes a small one of the engine's own.
     public var blockCache: BlockCache?
 

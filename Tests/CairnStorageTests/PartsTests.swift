@@ -1,4 +1,5 @@
 import CairnFiles
+import CairnSimulator
 import CairnTestSupport
 import Testing
 
@@ -323,5 +324,40 @@ import Testing
         cache.insert([8], BlockCache.Key(table: other, offset: 1))
         #expect(cache.block(BlockCache.Key(table: other, offset: 1)) == nil)
         cache.pin(-(1 << 20))
+    }
+}
+
+@Suite struct RateLimitTests {
+    @Test func bytesTakeAsLongAsTheRateSaysAndIdleTimeIsNotSavedUp() {
+        var pacer = Pacer(bytesPerSecond: 1000)
+        let start = SuspendingClock().now
+        #expect(pacer.wait(after: 500, at: start) == .milliseconds(500))
+        // Whoever comes early waits for those before as well.
+        #expect(pacer.wait(after: 500, at: start + .milliseconds(100)) == .milliseconds(900))
+        #expect(pacer.wait(after: 100, at: start + .seconds(60)) == .milliseconds(100))
+    }
+
+    @Test func compactionsKeepToTheRateAndFlushesDoNot() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        var options = EngineOptions.tiny
+        options.compression = .none
+        options.compactionRate = RateLimit(bytesPerSecond: 200_000)
+        let engine = try Engine.open(
+            directory: "/e", fileSystem: disk, options: options, background: ManualBackgroundExecutor())
+        for number in 0..<40 {
+            var batch = WriteBatch()
+            batch.put([UInt8(number)], [UInt8](repeating: UInt8(number), count: 1000))
+            try engine.write(batch)
+        }
+        let clock = SuspendingClock()
+        try engine.flush()
+        var written: UInt64 = 0
+        let time = try clock.measure {
+            try engine.compactRange()
+            written = engine.statistics.compactionWrittenBytes
+        }
+        #expect(written > 40_000)
+        #expect(time > .seconds(Double(written) / 200_000) * 0.9)
+        try engine.close()
     }
 }

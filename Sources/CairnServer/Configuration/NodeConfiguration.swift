@@ -95,6 +95,8 @@ public struct NodeConfiguration: Sendable {
     public var tabletsHaveWAL = false
     /// Bytes of the block cache that all groups of the node share.
     public var cacheBytesMax = 256 << 20
+    /// Bytes a second that compactions of all groups may write together (1 MiB or more); 0 does not hold them back.
+    public var compactionBytesPerSecond = 0
     /// Log bytes that a group may keep beyond what its tablet has made durable, before lagging peers get a snapshot.
     public var logBytesMax = 64 << 20
     /// Entries that a group may keep for lagging peers.
@@ -175,6 +177,9 @@ public struct NodeConfiguration: Sendable {
         try check(
             (1...1_000_000).contains(connectionsMax), "node.connections", "\(connectionsMax) is out of range",
             "leave it out")
+        try check(
+            compactionBytesPerSecond == 0 || compactionBytesPerSecond >= 1 << 20, "storage.compaction-bytes-per-second",
+            "\(compactionBytesPerSecond) is neither 0 nor 1048576 or more", "try 52428800")
         return self
     }
 

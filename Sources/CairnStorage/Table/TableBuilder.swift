@@ -11,6 +11,7 @@ struct TableBuilder {
     private let rawCodec: BlockCodec
     private let sealer: FileCipher.Sealer?
     private var description = TableDescription()
+    private let rate: RateLimit?
 
     private var block: BlockBuilder
     private var index = BlockBuilder(restartInterval: 1)
@@ -36,6 +37,7 @@ struct TableBuilder {
         options: EngineOptions
     ) throws(FileError) {
         self.options = options
+        rate = level == 0 ? nil : options.compactionRate
         bloomBitsPerKey = level == 0 ? options.level0BloomBitsPerKey : options.bloomBitsPerKey
         block = BlockBuilder(restartInterval: options.restartInterval)
         description.number = number
@@ -121,6 +123,7 @@ struct TableBuilder {
 
     private mutating func flushOutput() throws(FileError) {
         try file.write(output, at: written)
+        rate?.pass(output.count)
         written += UInt64(output.count)
         output.removeAll(keepingCapacity: true)
     }
