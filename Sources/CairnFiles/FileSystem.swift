@@ -16,6 +16,12 @@ public protocol FileSystem: Sendable {
     /// - Throws: ``FileError`` with code `exists` if the name is taken, `outOfSpace` with nothing left behind.
     func create(_ path: String, preallocate bytes: Int) throws(FileError) -> any WritableFile
 
+    /// Makes a new file that is written once, front to back, and not read soon by many.
+    ///
+    /// Writes at any other place than the end are a mistake. ``WritableFile/write(_:at:)-(RawSpan,_)`` may keep bytes in the
+    /// process until ``WritableFile/synchronizeData()``.
+    func createStream(_ path: String) throws(FileError) -> any WritableFile
+
     /// Opens an existing file for positional writes, without changing it.
     func openForWriting(_ path: String) throws(FileError) -> any WritableFile
 
@@ -148,6 +154,10 @@ extension FileSystem {
 
     public func openForOverwriting(_ path: String) throws(FileError) -> any WritableFile {
         try openForWriting(path)
+    }
+
+    public func createStream(_ path: String) throws(FileError) -> any WritableFile {
+        try create(path, preallocate: 0)
     }
 
     public var keyring: Keyring? { nil }

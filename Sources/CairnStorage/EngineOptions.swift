@@ -41,6 +41,10 @@ public struct EngineOptions: Sendable {
     /// The same for tables of level 0, of which a lookup asks all: 20 bits make it one in a thousand.
     public var level0BloomBitsPerKey = 20
 
+    /// Write tables past the system's page cache where that can be done: less work for the writer of much, but the first
+    /// reader of a block has to wait for the disk.
+    public var tablesPassPageCache = false
+
     /// Where a table of level 1 and below ends.
     public var tableBytesMax = 32 << 20
     /// Tables of level 0 that start a compaction. What level 1 holds is written again each time, so that level 0 should

@@ -74,6 +74,31 @@ private func code(_ body: () throws -> Void) -> FileError.Code? {
         }
     }
 
+    @Test(arguments: Subject.allCases) func aStreamIsReadAsItWasWritten(_ subject: Subject) throws {
+        try subject.with { disk, directory in
+            let path = directory + "/stream"
+            let file = try disk.createStream(path)
+            #expect(code { _ = try disk.createStream(path) } == .exists)
+            var random = SeededGenerator(seed: 7)
+            var written: [UInt8] = []
+            // Pieces around what a disk's block and the buffer hold, with syncs in between.
+            for (round, count) in [1, 4095, 4096, 4097, 0, 1 << 20, (1 << 20) - 1, 700_000, 2_500_001, 13].enumerated()
+            {
+                let piece = random.bytes(count)
+                try file.write(piece, at: UInt64(written.count))
+                written += piece
+                #expect(file.size == UInt64(written.count))
+                guard round % 3 != 1 else { continue }
+                try file.synchronizeData()
+                #expect(try disk.size(of: path) == UInt64(written.count))
+                #expect(try disk.contents(of: path) == written)
+            }
+            try file.synchronizeData()
+            try file.close()
+            #expect(try disk.contents(of: path) == written)
+        }
+    }
+
     @Test(arguments: Subject.allCases) func whatIsWrittenOverIsReadAndTheRestStays(_ subject: Subject) throws {
         try subject.with { disk, directory in
             let path = directory + "/log"

@@ -32,6 +32,11 @@ public struct PosixFileSystem: FileSystem {
         return file
     }
 
+    public func createStream(_ path: String) throws(FileError) -> any WritableFile {
+        if let file = try PosixStreamFile.create(path) { return file }
+        return try create(path, preallocate: 0)
+    }
+
     public func openForWriting(_ path: String) throws(FileError) -> any WritableFile {
         let descriptor = try Descriptor(path, O_RDWR, .open)
         return PosixWritableFile(path: path, descriptor: descriptor, size: try descriptor.size())

@@ -47,7 +47,8 @@ struct TableBuilder {
             compression: level == 0 ? options.level0Compression : options.compression,
             decodedBytesMax: Self.blockBytesMax)
         rawCodec = BlockCodec(compression: .none, decodedBytesMax: Self.blockBytesMax)
-        file = try fileSystem.create(path ?? FileName.table(number).path(in: directory))
+        let path = path ?? FileName.table(number).path(in: directory)
+        file = options.tablesPassPageCache ? try fileSystem.createStream(path) : try fileSystem.create(path)
         output.reserveCapacity(Self.writeBytes + 64 << 10)
     }
 
