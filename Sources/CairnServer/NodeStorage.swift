@@ -163,7 +163,7 @@ final class NodeStorage: Sendable {
         var options = EngineOptions()
         options.memtableBytesMax = configuration.memtableBytesMax
         options.blockCache = cache
-        // Bulk loads write 30 to 100 % more that way; reads right after them wait for the disk.
+        // Bulk loads are faster that way; reads right after them wait for the disk.
         options.tablesPassPageCache = true
         options.compactionRate = compactionRate
         options.wal = configuration.tabletsHaveWAL ? .enabled : .disabled

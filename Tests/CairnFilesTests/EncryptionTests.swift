@@ -245,6 +245,16 @@ func testMasterKey(_ byte: UInt8 = 7) -> MasterKey {
         var error = #expect(throws: FileError.self) { try read(disk) }
         #expect(error?.code == .corruption)
         #expect(error?.offset == UInt64(first))
+        // A body that claims to be compressed.
+        bad = good
+        var record = Array(bad[first..<first + RecordFrame.byteCount + Int(good[...].loadUInt32(at: first + 4))])
+        RecordFrame.seal(
+            &record, at: 0, fileID: header.fileID, offset: UInt64(first), syncedPosition: 64,
+            tag: good[...].loadUInt64(at: first + 16), isCompressed: true)
+        bad.replaceSubrange(first..<first + record.count, with: record)
+        try disk.replace("/d/log", with: bad)
+        error = #expect(throws: FileError.self) { try read(disk) }
+        #expect(error?.reason.contains("seal") == true)
         // The second record in the place of the first.
         bad = good
         bad.replaceSubrange(first..<second, with: good[second..<second + (second - first)])
@@ -301,7 +311,7 @@ func testMasterKey(_ byte: UInt8 = 7) -> MasterKey {
                 // A write that fails takes the file out of use, so its place is never sealed again.
                 if tag == 15, life % 3 == 0 { disk.inject(DiskFault(.error(.outOfSpace), on: .write, nth: 1)) }
                 let offset = writer.stage([UInt8(life), UInt8(tag)], tag: UInt64(tag))
-                let nonce = RecordFrame.nonce(tag: UInt64(tag), offset: offset)
+                let nonce = RecordFrame.nonce(tag: UInt64(tag), offset: offset, isCompressed: false)
                 let used = [
                     writer.header.cipher.keyID, writer.header.cipher.salt, header.fileID, nonce.wide,
                     UInt64(nonce.narrow),

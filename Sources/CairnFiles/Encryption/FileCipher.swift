@@ -91,7 +91,7 @@ public final class FileCipher: Sendable {
     }
 }
 
-/// Contexts with the key already expanded, which costs as much as sealing a kilobyte. As many as threads use one at once.
+/// Contexts with the key already expanded. As many as threads use one at once.
 private final class Contexts: Sendable {
     private let idle = Mutex<[GCMContext]>([])
     private let key: [UInt8]

@@ -39,10 +39,13 @@ struct RecordFrame: Hashable {
 
     var totalBytes: Int { Self.totalBytes(bodyBytes: Int(length)) }
 
-    /// What the body at `offset` is sealed with: its tag and its place, in eighths, of which 32 bits are enough for 32 GiB.
-    static func nonce(tag: UInt64, offset: UInt64) -> FileCipher.Nonce {
-        precondition(offset / 8 <= UInt64(UInt32.max), "a record at \(offset)")
-        return FileCipher.Nonce(tag, UInt32(offset / 8))
+    /// The first byte of a record may not stand here or behind: its eighth would not fit a nonce.
+    static let sealedOffsetEnd: UInt64 = 8 << 31
+
+    /// What the body at `offset` is sealed with: its tag, its place in eighths, and in the highest bit whether it is
+    /// compressed, so that none of them can be changed.
+    static func nonce(tag: UInt64, offset: UInt64, isCompressed: Bool) -> FileCipher.Nonce {
+        FileCipher.Nonce(tag, UInt32(truncatingIfNeeded: offset / 8) | (isCompressed ? 1 << 31 : 0))
     }
 
     /// Fills in the frame at `start` of `buffer`, whose body is everything after the frame's header; adds the padding.

@@ -106,7 +106,10 @@ public struct RecordLogReader {
     ) throws(FileError) -> ArraySlice<UInt8> {
         var body = stored
         if let cipher {
-            guard let text = unsafe cipher.open(body.span.bytes, RecordFrame.nonce(tag: frame.tag, offset: offset))
+            guard
+                let text = unsafe cipher.open(
+                    body.span.bytes, RecordFrame.nonce(tag: frame.tag, offset: offset, isCompressed: frame.isCompressed)
+                )
             else {
                 throw FileError(
                     .corruption, .decode, path: path, offset: offset,

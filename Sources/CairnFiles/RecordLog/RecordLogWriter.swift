@@ -140,7 +140,10 @@ public struct RecordLogWriter: Sendable {
         precondition(
             buffer.count - body <= RecordFrame.bodyBytesMax, "a record of \(buffer.count - body) bytes")
         let isCompressed = compresses && Self.compressBody(&buffer, from: body, &compressed)
-        sealer?.seal(&buffer, from: body, RecordFrame.nonce(tag: tag, offset: offset))
+        if let sealer {
+            precondition(offset < RecordFrame.sealedOffsetEnd, "a sealed record at \(offset)")
+            sealer.seal(&buffer, from: body, RecordFrame.nonce(tag: tag, offset: offset, isCompressed: isCompressed))
+        }
         RecordFrame.seal(
             &buffer, at: start, fileID: header.fileID, offset: offset, syncedPosition: syncedPosition, tag: tag,
             isCompressed: isCompressed)
@@ -194,7 +197,7 @@ public struct RecordLogWriter: Sendable {
     }
 
     /// Fills the file's next `bytes` with zeros if it ends less than `margin` bytes behind the last record: to write over
-    /// zeros costs a sync a third less than to make the file longer. An error shows with the next record.
+    /// zeros costs a sync less than to make the file longer. An error shows with the next record.
     public func reserve(_ bytes: Int, below margin: Int) {
         guard !hasFailed, file.size < position + UInt64(margin) else { return }
         try? file.write([UInt8](repeating: 0, count: bytes), at: max(file.size, position))

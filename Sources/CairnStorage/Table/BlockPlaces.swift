@@ -1,7 +1,7 @@
 /// Where the blocks of a cache's shard stand: a hash table with linear probing, half full at most.
 ///
-/// A dictionary would do, but it guards against chosen keys with a hash that costs a cached lookup a tenth of its time,
-/// and nobody can choose where blocks begin in a table.
+/// A dictionary would do, but it guards against chosen keys with a hash that shows in the time of a cached lookup, and
+/// nobody can choose where blocks begin in a table.
 struct BlockPlaces {
     private struct Cell {
         /// 0 is no table's number.
