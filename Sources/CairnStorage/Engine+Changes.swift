@@ -27,29 +27,8 @@ extension Engine {
         }
         let lower = lower.map { Array($0) }
         let upper = upper.map { Array($0) }
-        var children = [view.active.makeIterator()]
-        var tombstones = view.active.rangeTombstones.tombstones
-        for frozen in view.frozen {
-            children.append(frozen.memtable.makeIterator())
-            tombstones += frozen.memtable.rangeTombstones.tombstones
-        }
-        for (number, level) in view.tables.levels.enumerated() {
-            let tables = level.filter { table in
-                table.description.largestVersion > since.rawValue && table.description.smallestVersion <= at
-                    && table.range.overlaps(lower: lower, upper: upper)
-            }
-            for table in tables where table.description.rangeTombstones > 0 {
-                tombstones += try table.reader(options.mode).tombstones.tombstones
-            }
-            if number == 0 {
-                for table in tables {
-                    children.append(
-                        try table.reader(options.mode).makeIterator(
-                            fillsCache: options.fillsCache, mode: options.mode))
-                }
-            } else if !tables.isEmpty {
-                children.append(LevelIterator(tables, fillsCache: options.fillsCache, mode: options.mode))
-            }
+        let (children, tombstones) = try sources(in: view, lower, upper, options) { table in
+            table.largestVersion > since.rawValue && table.smallestVersion <= at
         }
         return ChangeIterator(
             engine: self, view: view, children: children, tombstones: RangeTombstones(tombstones), lower: lower,

@@ -105,6 +105,17 @@ extension Engine {
         let at = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
         let lower = lower.map { Array($0) }
         let upper = upper.map { Array($0) }
+        let (children, tombstones) = try sources(in: view, lower, upper, options) { _ in true }
+        return EngineIterator(
+            engine: self, view: view, children: children, tombstones: RangeTombstones(tombstones), lower: lower,
+            upper: upper, version: at)
+    }
+
+    /// What a walk over `lower ..< upper` merges, the newest first: memtables, and the tables that `isWanted`.
+    func sources(
+        in view: ReadView, _ lower: [UInt8]?, _ upper: [UInt8]?, _ options: IteratorOptions,
+        where isWanted: (TableDescription) -> Bool
+    ) throws(StorageError) -> (children: [InternalIterator], tombstones: [RangeTombstone]) {
         var children = [view.active.makeIterator()]
         var tombstones = view.active.rangeTombstones.tombstones
         for frozen in view.frozen {
@@ -112,7 +123,7 @@ extension Engine {
             tombstones += frozen.memtable.rangeTombstones.tombstones
         }
         for (number, level) in view.tables.levels.enumerated() where !level.isEmpty {
-            let tables = level.filter { $0.range.overlaps(lower: lower, upper: upper) }
+            let tables = level.filter { $0.range.overlaps(lower: lower, upper: upper) && isWanted($0.description) }
             for table in tables where table.description.rangeTombstones > 0 {
                 tombstones += try table.reader(options.mode).tombstones.tombstones
             }
@@ -126,9 +137,7 @@ extension Engine {
                 children.append(LevelIterator(tables, fillsCache: options.fillsCache, mode: options.mode))
             }
         }
-        return EngineIterator(
-            engine: self, view: view, children: children, tombstones: RangeTombstones(tombstones), lower: lower,
-            upper: upper, version: at)
+        return (children, tombstones)
     }
 
     /// The sources of a read at `version`.

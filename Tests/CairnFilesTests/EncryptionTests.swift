@@ -151,6 +151,18 @@ func testMasterKey(_ byte: UInt8 = 7) -> MasterKey {
         #expect(throws: FileError.self) { try there.adopt([forged]) }
     }
 
+    /// What could not be read back is not written: the keyring stays as it was.
+    @Test func moreKeysThanAKeyringHoldsAreRefused() throws {
+        let keyring = try open()
+        let many = (1...UInt64(Keyring.keysMax)).map {
+            Keyring.DataKey(id: $0, bytes: [UInt8](repeating: 1, count: Keyring.DataKey.byteCount))
+        }
+        let error = #expect(throws: FileError.self) { try keyring.adopt(many) }
+        #expect(error?.code == .tooLarge)
+        #expect(try open().keys == keyring.keys)
+        #expect(keyring.keys.count == 1)
+    }
+
     @Test func masterKeysAreReadFromHexadecimalWithWhiteSpace() throws {
         let text = MasterKey.generate()
         #expect(text.count == 64)

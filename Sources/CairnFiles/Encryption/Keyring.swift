@@ -28,7 +28,7 @@ public final class Keyring: Sendable {
         var activeID: UInt64
     }
 
-    /// More keys than years of daily rotation make; a bound for damaged counts.
+    /// More keys than years of daily rotation make: a bound for damaged counts, and for what peers and clients may add.
     static let keysMax = 65_536
 
     public let path: String
@@ -161,6 +161,10 @@ public final class Keyring: Sendable {
         writing.withLock { _ in
             var next = state.withLock { $0 }
             body(&next)
+            guard next.keys.count <= Self.keysMax else {
+                failure = FileError(.tooLarge, .write, path: path, reason: "over \(Self.keysMax) data keys")
+                return
+            }
             do throws(FileError) {
                 try write(KeyringFile(keys: next.keys, activeID: next.activeID))
                 state.withLock { $0 = next }
