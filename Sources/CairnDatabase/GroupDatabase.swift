@@ -207,17 +207,28 @@ public final class GroupDatabase {
     /// Carries a request out: a write against the tip (leader only), a read against the applied state.
     ///
     /// Leadership itself, lease or read index, is the caller's to check before.
-    public func evaluate(_ request: GroupRequest, _ context: EvaluationContext) -> Evaluation {
+    ///
+    /// - Parameter mode: with `any`, reads what it needs, however long that takes; with `cacheOnly`, what memory cannot
+    ///   answer soon comes back as ``Evaluation/Outcome/deferred(_:)``.
+    public func evaluate(
+        _ request: GroupRequest, _ context: EvaluationContext, mode: ReadMode = .any
+    ) -> Evaluation {
         do {
-            return request.operation.isWrite ? try write(request, context) : try read(request, context)
+            return request.operation.isWrite ? try write(request, context, mode) : try read(request, context, mode)
         } catch {
             return Evaluation(.answer(.failure(GroupFailure(wrapping: error))), restsOn: evaluator?.lastPosition ?? 0)
         }
     }
 
-    private func write(_ request: GroupRequest, _ context: EvaluationContext) throws -> Evaluation {
+    private func write(_ request: GroupRequest, _ context: EvaluationContext, _ mode: ReadMode) throws -> Evaluation {
         guard let evaluator else { return Evaluation(.answer(.failure(.notLeader(hint: nil)))) }
-        return try evaluator.evaluate(request, context)
+        do {
+            return try evaluator.evaluate(request, context, mode)
+        } catch  where mode == .cacheOnly && ReadLimit.isReached(error) {
+            let preparation = WritePreparation(
+                engine: engine, collection: evaluator.catalog[request.collection], request: request, options: options)
+            return Evaluation(.deferred(DeferredRead(.preparation(preparation))))
+        }
     }
 
     /// The state of the collection that a read is about, once the epochs agree.

@@ -17,6 +17,9 @@ public struct GroupDatabaseOptions: Sendable {
     public var firstBatchDocuments = 101
     /// Bytes of documents in one reply; the document that crosses the line is the last.
     public var replyBytesMax = 16 << 20
+    /// Documents and index entries that a read may look at where it stands; one that needs more is deferred, so that others
+    /// do not wait for it. A first batch of 101 fits.
+    public var documentsReadAtOnce = 256
     /// Bytes of documents that one sort may hold (MongoDB's `internalQueryMaxBlockingSortMemoryUsageBytes`).
     public var sortBytesMax = 100 << 20
     /// The largest document.

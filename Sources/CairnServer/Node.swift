@@ -72,7 +72,7 @@ public final class Node: Service {
         await peers.stop()
         try? await peerListener.close()
         for loop in loops { await loop.closeGroups() }
-        storage.close()
+        await storage.close()
         try await eventLoops.shutdownGracefully()
         shared.logger.info("node is down", metadata: ["node": "\(configuration.node.rawValue)"])
     }

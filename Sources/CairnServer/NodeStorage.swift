@@ -7,6 +7,7 @@ import CairnSharding
 import CairnStorage
 import Logging
 import NIOCore
+import NIOPosix
 
 /// A node's data folder, open: the shared log, and what the tablets of all groups share.
 ///
@@ -28,6 +29,8 @@ final class NodeStorage: Sendable {
     private let background: ThreadBackgroundExecutor
     private let cache: BlockCache
     private let compactionRate: RateLimit?
+    /// Where reads go that are not answered from memory.
+    private let readers: NIOThreadPool
     private let logger: Logger
 
     private init(
@@ -44,6 +47,8 @@ final class NodeStorage: Sendable {
         cache = BlockCache(capacityBytes: configuration.cacheBytesMax)
         let rate = configuration.compactionBytesPerSecond
         compactionRate = rate > 0 ? RateLimit(bytesPerSecond: rate) : nil
+        readers = NIOThreadPool(numberOfThreads: configuration.readerThreads)
+        readers.start()
     }
 
     /// Opens the folder, or makes it.
@@ -136,13 +141,14 @@ final class NodeStorage: Sendable {
             transport: peers.transport(for: loop), fileSystem: fileSystem,
             directory: "\(configuration.dataDirectory)/groups",
             options: options, seed: UInt64.random(in: 1 ... .max), now: loop.clock.nanoseconds)
+        let readers = LoopReaderPool(threads: readers, eventLoop: loop.eventLoop, afterWork: loop.clock.afterWork)
         var groups: [DataGroup] = []
         for description in loop.shared.layout.groups
         where description.voters.contains(configuration.node) && loop.loop(of: description.id) === loop {
             let group = try DataGroup(
                 group: description.id, node: configuration.node,
                 directory: "\(configuration.dataDirectory)/groups/\(description.id.rawValue)", fileSystem: fileSystem,
-                clock: loop.clock, databaseOptions: databaseOptions(), openEngine: openEngine)
+                clock: loop.clock, readers: readers, databaseOptions: databaseOptions(), openEngine: openEngine)
             try host.add(
                 group: description.id, voters: description.voters, preferredLeader: description.preferredLeader,
                 stateMachine: group)
@@ -173,8 +179,10 @@ final class NodeStorage: Sendable {
         }
     }
 
-    /// Ends the log thread; the tablets must be closed already.
-    func close() {
+    /// Ends the node's threads; the tablets must be closed already.
+    func close() async {
+        // Readers that are at work end by themselves; there is nothing to do about one that does not.
+        try? await readers.shutdownGracefully()
         writer.stop()
         lock.release()
     }

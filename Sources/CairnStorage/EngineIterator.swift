@@ -67,6 +67,12 @@ public final class EngineIterator {
         return unsafe try body(key.bytes, value.span.bytes)
     }
 
+    /// Lets moves from now on read the disk, as if it had been made with ``ReadMode/any``.
+    ///
+    /// For a walk that began where nobody may wait and goes on where waiting is allowed. It must stand where it stood after
+    /// a move that did not throw.
+    public func allowDisk() { merged.allowDisk() }
+
     // MARK: - Positioning
 
     /// Goes to the first key.

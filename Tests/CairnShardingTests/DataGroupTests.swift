@@ -74,6 +74,45 @@ struct DataGroupTests {
         #expect(answer == 1)
     }
 
+    @Test func aLongReadIsAnsweredByTheReadersAndSeesTheStateAtItsBeginning() throws {
+        let group = try makeGroup()
+        for id in Int32(0)..<50 { group.replica.execute(insert(id)) { _ in } }
+        try group.settle()
+        var answer: Int64?
+        group.replica.execute(count) { answer = try? $0.get().body["n"]?.int64Exactly }
+        #expect(answer == nil && group.replica.pendingRequests == 1)
+        group.replica.execute(insert(50)) { _ in }
+        group.replica.flush()
+        try group.loseOffice(losingEntries: false)
+        #expect(answer == 50, "the lease held when it began, whoever leads when it ends")
+        #expect(group.replica.pendingRequests == 0)
+    }
+
+    @Test func aWriteThatIsReadForGoesToTheNextLeaderWhenOfficeIsLostMeanwhile() throws {
+        let group = try makeGroup()
+        for id in Int32(0)..<50 { group.replica.execute(insert(id)) { _ in } }
+        try group.settle()
+        let update = GroupRequest(
+            .update, collection: descriptor.id, epoch: 1, documents: [["q": ["_id": 7], "u": ["$set": ["a": 1]]]])
+        var results: [String] = []
+        for _ in 0..<2 {
+            try group.loseOffice(losingEntries: false)
+            try group.forgetBlocks()
+            try group.becomeLeader()
+            group.replica.execute(update) { result in
+                switch result {
+                case .success(let reply): results.append("\(reply.body)")
+                case .failure(.notLeader): results.append("not leader")
+                case .failure(let failure): results.append("\(failure)")
+                }
+            }
+            #expect(!group.readers.isIdle, "the document is on the disk")
+        }
+        try group.settle()
+        #expect(results == ["not leader", #"{"n":1,"nModified":1}"#])
+        #expect(group.replica.pendingRequests == 0)
+    }
+
     @Test func aReadWithoutALeaseWaitsForARound() throws {
         let group = try makeGroup()
         group.hasLease = false

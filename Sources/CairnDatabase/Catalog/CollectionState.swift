@@ -3,7 +3,7 @@ import CairnQuery
 import CairnStorage
 
 /// One index of a collection, ready for use: its descriptor, parsed, and what this group knows of it.
-struct IndexState {
+struct IndexState: Sendable {
     let descriptor: IndexDescriptor
     let extractor: IndexKeyExtractor
     /// The indexed paths in order.
@@ -33,7 +33,7 @@ struct IndexState {
 }
 
 /// Everything a group needs to know about one of its collections, parsed once and looked up by id.
-struct CollectionState {
+struct CollectionState: Sendable {
     let descriptor: CollectionDescriptor
     /// The slots that this group owns.
     let owned: SlotSet

@@ -2,7 +2,7 @@ import CairnBSON
 import CairnQuery
 
 /// A collection's rule for its documents: `validator` with `validationLevel` and `validationAction`.
-struct DocumentValidation {
+struct DocumentValidation: Sendable {
     let filter: Filter
     /// `moderate`: documents that broke the rule before may go on doing so.
     let isModerate: Bool

@@ -54,6 +54,14 @@ enum KeySpace {
         return slot
     }
 
+    /// Whether a filter that names this value for `_id` means the one document that has it.
+    static func isPlainID(_ id: Value) -> Bool {
+        switch id {
+        case .objectID, .string, .int32, .int64, .double, .date, .bool, .binary: true
+        default: false
+        }
+    }
+
     static func recordKey(_ collection: CollectionID, id: Value) -> [UInt8] {
         var key: [UInt8] = []
         key.reserveCapacity(48)

@@ -6,6 +6,9 @@ import CairnStorage
 protocol DocumentStream: AnyObject {
     /// The next document, or nil at the end.
     func next() throws -> Document?
+
+    /// Goes on without the ``ReadLimit`` under which it began.
+    func liftLimit()
 }
 
 /// What a `find` asks for, read from the request's body in one pass.
@@ -143,6 +146,8 @@ final class QueryStream: DocumentStream {
         }
         return nil
     }
+
+    func liftLimit() { source.liftLimit() }
 
     private func project(_ document: Document) throws -> Document {
         guard let projection else { return document }

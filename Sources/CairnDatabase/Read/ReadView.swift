@@ -6,19 +6,37 @@ struct ReadView {
     /// nil: the newest.
     let version: Version?
     /// Only for the evaluation of writes, which read the newest state.
-    let tip: Tip?
+    var tip: Tip?
+    /// What reads through this view may cost; nil for as much as it takes.
+    var limit: ReadLimit?
 
+    /// - Throws: ``ReadLimit/Reached`` when the limit forbids the disk, and the key may be there.
     @inline(__always)
     func get(_ key: ArraySlice<UInt8>) throws -> ArraySlice<UInt8>? {
         if let tip, let found = tip.lookup(key) { return found }
-        return try engine.get(key, at: version)
+        return try applied(key)
+    }
+
+    /// What the engine has under a key, whatever the tip says.
+    @inline(__always)
+    func applied(_ key: ArraySlice<UInt8>) throws -> ArraySlice<UInt8>? {
+        guard let limit, !limit.mayUseDisk else { return try engine.get(key, at: version) }
+        guard case .value(let found) = try engine.getCached(key, at: version) else { throw ReadLimit.Reached() }
+        return found
     }
 
     /// The keys from `lower` up to, and without, `upper`, in order or in reverse.
     func range(lower: ArraySlice<UInt8>, upper: ArraySlice<UInt8>, descending: Bool = false) throws -> RangeCursor {
-        let iterator = try engine.makeIterator(lower: lower, upper: upper, at: version)
-        return RangeCursor(
-            iterator: iterator, tables: tip?.tables ?? [], lower: lower, upper: upper, descending: descending)
+        RangeCursor(
+            iterator: try iterator(lower: lower, upper: upper), tables: tip?.tables ?? [], lower: lower, upper: upper,
+            descending: descending)
+    }
+
+    /// The keys that the engine has from `lower` up to, and without, `upper`.
+    func iterator(lower: ArraySlice<UInt8>, upper: ArraySlice<UInt8>) throws -> EngineIterator {
+        var options = IteratorOptions()
+        if let limit, !limit.mayUseDisk { options.mode = .cacheOnly }
+        return try engine.makeIterator(lower: lower, upper: upper, at: version, options: options)
     }
 
     /// Whether any key begins with `prefix`.
@@ -56,6 +74,9 @@ final class RangeCursor {
         self.upper = upper
         self.descending = descending
     }
+
+    /// Lets it read the disk from now on.
+    func allowDisk() { iterator.allowDisk() }
 
     /// Moves to the next key that exists.
     ///

@@ -42,6 +42,13 @@ final class RecordSource {
         }
     }
 
+    /// Goes on without the view's limit.
+    func liftLimit() {
+        view.limit?.lift()
+        cursor?.allowDisk()
+        branch?.liftLimit()
+    }
+
     private func isOwned(_ key: ArraySlice<UInt8>) -> Bool {
         ownsEverything || collection.owned.contains(KeySpace.slot(ofRecord: key))
     }
@@ -51,6 +58,7 @@ final class RecordSource {
             let candidate = keys[position]
             position += 1
             keysExamined += 1
+            try view.limit?.count()
             guard isOwned(candidate[...]), let value = try view.get(candidate[...]) else { continue }
             documentsExamined += 1
             key = candidate
@@ -72,6 +80,7 @@ final class RecordSource {
         }
         while try cursor.next() {
             documentsExamined += 1
+            try view.limit?.count()
             guard isOwned(cursor.key) else { continue }
             key = Array(cursor.key)
             document = Document(trusted: cursor.value)
@@ -95,6 +104,7 @@ final class RecordSource {
                 continue
             }
             keysExamined += 1
+            try view.limit?.count()
             guard
                 let record = KeySpace.recordKey(
                     ofEntry: cursor.key, collection: collection.id, descending: index.descending)

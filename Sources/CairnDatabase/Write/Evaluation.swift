@@ -24,6 +24,9 @@ public struct Evaluation: Sendable {
         /// Evaluate the same request again once ``Evaluation/restsOn`` is applied: it needs applied state that is on its
         /// way (a descriptor or a promise that an earlier request proposed).
         case again
+        /// Run this where waiting holds nobody up, and give what comes of it to ``GroupDatabase/conclude(_:_:)``; or else
+        /// ``GroupDatabase/abandon(_:)`` it. Nothing was written. Only in mode `cacheOnly`.
+        case deferred(DeferredRead)
     }
 
     public let outcome: Outcome

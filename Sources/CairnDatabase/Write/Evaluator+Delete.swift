@@ -7,6 +7,7 @@ extension Evaluator {
         _ request: GroupRequest, _ collection: CollectionState, _ context: EvaluationContext
     ) throws -> GroupReply {
         var run = try beginStatements(request, context)
+        try lookAhead(request.documents, in: collection)
         var queryContext = queryContext(context)
         if let variables = request.body["let"]?.asDocument {
             queryContext.variables = variables.map { ($0.name.string, $0.value) }

@@ -13,6 +13,7 @@ extension Evaluator {
             keys.reserveCapacity(request.documents.count)
             for document in request.documents { keys.append(try recordKeyForInsertion(of: document, into: collection)) }
         }
+        let isAbsent = try lookAhead(keys)
         for (index, document) in request.documents.enumerated() {
             if run.isStopped { break }
             if run.earlierResult(index) != nil {
@@ -24,7 +25,8 @@ extension Evaluator {
                     try (index < keys.count ? keys[index] : nil)
                     ?? recordKeyForInsertion(of: document, into: collection)
                 guard let key else { throw Self.badID(document) }
-                try insert(document, record: key, into: collection)
+                try insert(
+                    document, record: key, into: collection, isAbsent: index < isAbsent.count && isAbsent[index])
                 run.n += 1
                 run.executed(index, StatementResult())
             }
@@ -47,10 +49,25 @@ extension Evaluator {
         return key
     }
 
+    /// In mode `cacheOnly`, asks the engine for all keys of a request before the first is written.
+    ///
+    /// - Returns: which of them the engine does not have; nothing in mode `any`.
+    /// - Throws: ``ReadLimit/Reached`` when one of them may be on the disk.
+    private func lookAhead(_ keys: [[UInt8]?]) throws -> [Bool] {
+        guard !limit.mayUseDisk else { return [] }
+        let view = view
+        return try keys.map { key in try key.map { try view.applied($0[...]) == nil } ?? false }
+    }
+
     /// Inserts a document whose `_id` is its first field.
-    func insert(_ document: Document, record key: [UInt8], into collection: CollectionState) throws {
+    ///
+    /// - Parameter isAbsent: whether the engine is known not to have the key, so that only the tip can.
+    func insert(
+        _ document: Document, record key: [UInt8], into collection: CollectionState, isAbsent: Bool = false
+    ) throws {
         guard document.byteCount <= options.documentBytesMax else { throw Self.tooLarge(document) }
-        if try view.get(key[...]) != nil {
+        let existing = isAbsent ? tip.lookup(key[...]) ?? nil : try view.get(key[...])
+        if existing != nil {
             let id = document["_id"] ?? .null
             throw QueryError.duplicateKey(
                 namespace: collection.descriptor.namespace, index: "_id_", pattern: ["_id": 1], value: ["_id": id])

@@ -89,6 +89,20 @@ extension Evaluator {
         return StatementRun(request, session: session, record: record)
     }
 
+    /// In mode `cacheOnly`, looks for the documents that the statements name by `_id`: later statements can no longer be
+    /// put aside once an earlier one has written.
+    ///
+    /// - Throws: ``ReadLimit/Reached`` when one of them may be on the disk.
+    func lookAhead(_ statements: [Document], in collection: CollectionState) throws {
+        guard statements.count > 1, !limit.mayUseDisk else { return }
+        var key: [UInt8] = []
+        for statement in statements {
+            guard let id = statement["q"]?.asDocument?["_id"], KeySpace.isPlainID(id) else { continue }
+            KeySpace.makeRecordKey(collection.id, id: id, in: &key)
+            _ = try view.get(key[...])
+        }
+    }
+
     /// Carries out one statement of several; an error of the statement is noted, one of the disk ends the request.
     ///
     /// When the batch has become as large as a log entry should be, it is closed, with the session's record in it.
@@ -100,6 +114,9 @@ extension Evaluator {
             try body(&run)
         } catch let error as QueryError {
             run.fail(index, error)
+        } catch  where ReadLimit.isReached(error) {
+            // Nothing was written: the whole request begins anew.
+            throw error
         } catch {
             // What the statements before wrote stays, and so must the memory of it.
             run.flush(into: self)

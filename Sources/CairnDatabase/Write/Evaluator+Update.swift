@@ -44,6 +44,7 @@ extension Evaluator {
         _ request: GroupRequest, _ collection: CollectionState, _ context: EvaluationContext
     ) throws -> GroupReply {
         var run = try beginStatements(request, context)
+        try lookAhead(request.documents, in: collection)
         let queryContext = queryContext(context)
         for (index, document) in request.documents.enumerated() {
             if run.isStopped { break }

@@ -47,7 +47,9 @@ final class Evaluator {
     }
 
     /// What a write sees: the tip over the newest applied state.
-    var view: ReadView { ReadView(engine: engine, version: nil, tip: tip) }
+    var view: ReadView { ReadView(engine: engine, version: nil, tip: tip, limit: limit) }
+    /// Forbids the disk to a request that can still be put aside: one in mode `cacheOnly` that has written nothing.
+    let limit = ReadLimit(mayUseDisk: true)
 
     // MARK: - Positions
 
@@ -78,18 +80,21 @@ final class Evaluator {
 
     @inline(__always)
     func put(_ key: [UInt8], _ value: ArraySlice<UInt8>) {
+        limit.setMayUseDisk(true)
         batch.put(key, value)
         tip.set(key, value, position: openPosition)
     }
 
     @inline(__always)
     func delete(_ key: [UInt8]) {
+        limit.setMayUseDisk(true)
         batch.delete(key)
         tip.set(key, nil, position: openPosition)
     }
 
     /// Deletes a range whose keys are never read again; see ``Tip``.
     func deleteRange(from: [UInt8], to: [UInt8]) {
+        limit.setMayUseDisk(true)
         batch.deleteRange(from: from, to: to)
     }
 
@@ -126,7 +131,13 @@ final class Evaluator {
 
     // MARK: - Requests
 
-    func evaluate(_ request: GroupRequest, _ context: EvaluationContext) throws -> Evaluation {
+    /// - Throws: ``ReadLimit/Reached`` or `wouldNeedDisk` in mode `cacheOnly`, when nothing was written yet and a read needs
+    ///   the disk.
+    func evaluate(
+        _ request: GroupRequest, _ context: EvaluationContext, _ mode: ReadMode
+    ) throws -> Evaluation {
+        limit.setMayUseDisk(mode == .any)
+        defer { limit.setMayUseDisk(true) }
         let before = (openPosition, batch.count)
         let reply: GroupReply
         switch request.operation {

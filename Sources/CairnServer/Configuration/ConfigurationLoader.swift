@@ -11,7 +11,8 @@ public enum ConfigurationLoader {
         "node.id", "node.data", "node.event-loops", "node.connections", "node.test-commands",
         "cluster.name", "cluster.nodes", "cluster.groups", "cluster.replicas",
         "raft.heartbeat-ms", "raft.election-timeout-ms", "raft.log-bytes", "raft.log-entries",
-        "storage.memtable-bytes", "storage.cache-bytes", "storage.tablet-wal", "storage.compaction-bytes-per-second",
+        "storage.memtable-bytes", "storage.cache-bytes", "storage.tablet-wal", "storage.reader-threads",
+        "storage.compaction-bytes-per-second",
         "encryption.key-file", "encryption.key", "encryption.key-command",
         "log.level",
     ]
@@ -80,6 +81,7 @@ public enum ConfigurationLoader {
         if let value = try reader.integer("raft.log-entries") { result.logEntriesMax = value }
         if let value = try reader.integer("storage.memtable-bytes") { result.memtableBytesMax = value }
         if let value = try reader.integer("storage.cache-bytes") { result.cacheBytesMax = value }
+        if let value = try reader.integer("storage.reader-threads") { result.readerThreads = value }
         if let value = try reader.integer("storage.compaction-bytes-per-second") {
             result.compactionBytesPerSecond = value
         }

@@ -95,6 +95,8 @@ public struct NodeConfiguration: Sendable {
     public var tabletsHaveWAL = false
     /// Bytes of the block cache that all groups of the node share.
     public var cacheBytesMax = 256 << 20
+    /// Threads that read what is not in the cache, and run queries that look at many documents (1 to 256).
+    public var readerThreads = 4
     /// Bytes a second that compactions of all groups may write together (1 MiB or more); 0 does not hold them back.
     public var compactionBytesPerSecond = 0
     /// Log bytes that a group may keep beyond what its tablet has made durable, before lagging peers get a snapshot.
@@ -176,6 +178,9 @@ public struct NodeConfiguration: Sendable {
             "leave it out")
         try check(
             (1...1_000_000).contains(connectionsMax), "node.connections", "\(connectionsMax) is out of range",
+            "leave it out")
+        try check(
+            (1...256).contains(readerThreads), "storage.reader-threads", "\(readerThreads) is not in 1...256",
             "leave it out")
         try check(
             compactionBytesPerSecond == 0 || compactionBytesPerSecond >= 1 << 20, "storage.compaction-bytes-per-second",

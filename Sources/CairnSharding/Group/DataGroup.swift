@@ -10,7 +10,9 @@ import DequeModule
 /// One replica of one group: the database under the log, and the requests that wait for it.
 ///
 /// A **read** is evaluated at once when the leader's lease is valid and everything it must see is applied, and its answer
-/// given before ``execute(_:completion:)`` returns; otherwise leadership is confirmed by a round of messages first.
+/// given before ``execute(_:completion:)`` returns; otherwise leadership is confirmed by a round of messages first. What is
+/// not in memory, or takes long, is read on a ``ReaderPool`` meanwhile; a write that needs the disk has its blocks fetched
+/// there and is evaluated when it has them.
 ///
 /// A **write** is evaluated at once against the tip. All writes of a turn of the loop become one log entry, and so do all that
 /// arrive while ``DataGroupOptions/entriesInFlight`` entries are on their way: the more load, the larger the entries. An
@@ -33,6 +35,8 @@ public final class DataGroup {
     public let database: GroupDatabase
     let fileSystem: any FileSystem
     let openEngine: (String) throws -> Engine
+    /// Nil: everything is read where it is asked for.
+    let readers: (any ReaderPool)?
     private let clock: any RouterClock
     private weak var consensus: (any GroupConsensus)?
 
@@ -43,7 +47,7 @@ public final class DataGroup {
     /// Answers that wait for a position of the tip to be applied, in the order of their positions.
     private var held: Deque<Held> = []
     /// Requests that wait until writes can be evaluated in this term.
-    private var parked: Deque<Waiting> = []
+    var parked: Deque<Waiting> = []
     /// Reads that wait for an index to be applied.
     private var reads: [(index: LogIndex, waiting: Waiting)] = []
     /// Answers to be given at the next flush.
@@ -60,7 +64,7 @@ public final class DataGroup {
     /// Bytes of the requests that are in the open proposal.
     private var openBytes = 0
 
-    private struct Waiting {
+    struct Waiting {
         let request: GroupRequest
         let byteCount: Int
         /// When the sender stops waiting, by the monotonic clock; nil for never.
@@ -88,12 +92,14 @@ public final class DataGroup {
     ///
     /// - Parameters:
     ///   - directory: the group's own, which holds the tablet in a directory of its own (``TabletDirectory``).
+    ///   - readers: where reads go that have to wait; without, they are waited for.
     ///   - options: ``GroupDatabaseOptions/cursorSeed`` of `databaseOptions` must be random.
     ///   - openEngine: opens the tablet in the directory it is given; called again after a snapshot was installed.
     /// - Throws: what the engine or the file system say.
     public init(
         group: GroupID, node: NodeID, directory: String, fileSystem: any FileSystem, clock: any RouterClock,
-        options: DataGroupOptions = DataGroupOptions(), databaseOptions: GroupDatabaseOptions = GroupDatabaseOptions(),
+        readers: (any ReaderPool)? = nil, options: DataGroupOptions = DataGroupOptions(),
+        databaseOptions: GroupDatabaseOptions = GroupDatabaseOptions(),
         openEngine: @escaping (String) throws -> Engine
     ) throws {
         self.group = group
@@ -101,6 +107,7 @@ public final class DataGroup {
         self.directory = directory
         self.fileSystem = fileSystem
         self.clock = clock
+        self.readers = readers
         self.options = options
         self.openEngine = openEngine
         let tablet = try TabletDirectory.current(in: directory, fileSystem)
@@ -134,9 +141,7 @@ public final class DataGroup {
             return evaluate(Waiting(request, clock.nanoseconds, completion), isNew: true)
         }
         let waiting = Waiting(request, clock.nanoseconds, completion)
-        guard waitingCount < options.requestsMax, waitingBytes + waiting.byteCount <= options.requestBytesMax else {
-            return completion(.failure(.unavailable("group \(group.rawValue) has too many requests waiting")))
-        }
+        guard hasRoom(for: waiting) else { return refuse(waiting) }
         admit(waiting)
         if request.operation.isWrite {
             parked.append(waiting)
@@ -145,12 +150,12 @@ public final class DataGroup {
         }
     }
 
-    private var notLeader: GroupFailure {
+    var notLeader: GroupFailure {
         let leader = consensus?.leader(of: group)
         return .notLeader(hint: leader == node ? nil : leader?.rawValue)
     }
 
-    private var context: EvaluationContext {
+    var context: EvaluationContext {
         EvaluationContext(
             nowMilliseconds: UInt64(max(0, clock.wallMilliseconds)),
             monotonicMilliseconds: clock.nanoseconds / 1_000_000)
@@ -160,21 +165,28 @@ public final class DataGroup {
     private func answerNow(
         _ request: GroupRequest, _ completion: @escaping (Result<GroupReply, GroupFailure>) -> Void
     ) {
-        let evaluation = database.evaluate(request, context)
+        let evaluation = database.evaluate(request, context, mode: readMode)
         if case .answer(let answer) = evaluation.outcome, evaluation.restsOn <= database.appliedPosition {
             return completion(answer.result)
         }
         let waiting = Waiting(request, clock.nanoseconds, completion)
-        guard admitIfRoom(waiting) else { return }
+        guard hasRoom(for: waiting) else {
+            if case .deferred(let read) = evaluation.outcome { database.abandon(read) }
+            return refuse(waiting)
+        }
+        admit(waiting)
         hold(evaluation, waiting)
     }
 
     /// Evaluates a write, or a read again.
-    private func evaluate(_ waiting: Waiting, isNew: Bool) {
+    ///
+    /// - Parameter mode: nil for what suits a request that comes for the first time.
+    func evaluate(_ waiting: Waiting, isNew: Bool, mode: ReadMode? = nil) {
         if isNew {
-            guard admitIfRoom(waiting) else { return }
+            guard hasRoom(for: waiting) else { return refuse(waiting) }
+            admit(waiting)
         }
-        let evaluation = database.evaluate(waiting.request, context)
+        let evaluation = database.evaluate(waiting.request, context, mode: mode ?? readMode)
         if evaluation.wrote { openBytes += waiting.byteCount }
         if case .answer(let answer) = evaluation.outcome, evaluation.restsOn <= database.appliedPosition {
             finish(waiting, answer.result)
@@ -189,6 +201,7 @@ public final class DataGroup {
         switch evaluation.outcome {
         case .answer(let answer): held.append(Held(position: position, waiting: waiting, answer: answer))
         case .again: held.append(Held(position: position, waiting: waiting, answer: nil))
+        case .deferred(let read): runDeferred(read, for: waiting)
         }
     }
 
@@ -208,13 +221,14 @@ public final class DataGroup {
 
     // MARK: - Bookkeeping of what waits
 
-    private func admitIfRoom(_ waiting: Waiting) -> Bool {
-        guard waitingCount < options.requestsMax, waitingBytes + waiting.byteCount <= options.requestBytesMax else {
-            waiting.completion(.failure(.unavailable("group \(group.rawValue) has too many requests waiting")))
-            return false
-        }
-        admit(waiting)
-        return true
+    func isTooLate(_ waiting: Waiting) -> Bool { waiting.deadline.map { $0 < clock.nanoseconds } ?? false }
+
+    private func hasRoom(for waiting: Waiting) -> Bool {
+        waitingCount < options.requestsMax && waitingBytes + waiting.byteCount <= options.requestBytesMax
+    }
+
+    private func refuse(_ waiting: Waiting) {
+        waiting.completion(.failure(.unavailable("group \(group.rawValue) has too many requests waiting")))
     }
 
     private func admit(_ waiting: Waiting) {
@@ -222,7 +236,7 @@ public final class DataGroup {
         waitingBytes += waiting.byteCount
     }
 
-    private func finish(_ waiting: Waiting, _ result: Result<GroupReply, GroupFailure>) {
+    func finish(_ waiting: Waiting, _ result: Result<GroupReply, GroupFailure>) {
         waitingCount -= 1
         waitingBytes -= waiting.byteCount
         waiting.completion(result)
@@ -308,9 +322,8 @@ public final class DataGroup {
 
     private func runParked() {
         guard database.isLeading else { return }
-        let now = clock.nanoseconds
         while let waiting = parked.popFirst() {
-            if let deadline = waiting.deadline, deadline < now {
+            if isTooLate(waiting) {
                 finish(waiting, .failure(.unavailable("the request waited too long for group \(group.rawValue)")))
             } else {
                 evaluate(waiting, isNew: false)

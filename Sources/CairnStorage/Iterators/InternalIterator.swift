@@ -29,6 +29,9 @@ class InternalIterator {
     func next() throws(StorageError) {}
     func previous() throws(StorageError) {}
 
+    /// Lets moves from now on read the disk, whatever mode the iterator was made with.
+    func allowDisk() {}
+
     /// Goes to the last entry before `key` at `version`.
     final func seek(before key: BorrowedBytes, _ version: UInt64) throws(StorageError) {
         try seek(to: key, version)

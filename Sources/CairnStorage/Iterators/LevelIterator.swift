@@ -2,7 +2,7 @@
 final class LevelIterator: InternalIterator {
     private let tables: [Table]
     private let fillsCache: Bool
-    private let mode: ReadMode
+    private var mode: ReadMode
     private var place = -1
     private var current: TableIterator?
 
@@ -40,6 +40,11 @@ final class LevelIterator: InternalIterator {
     override func previous() throws(StorageError) {
         try current!.previous()
         try skipBackward()
+    }
+
+    override func allowDisk() {
+        mode = .any
+        current?.allowDisk()
     }
 
     private func open(_ place: Int) throws(StorageError) {

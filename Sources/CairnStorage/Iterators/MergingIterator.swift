@@ -44,6 +44,10 @@ final class MergingIterator: InternalIterator {
 
     override func value() -> ArraySlice<UInt8> { children[current].value() }
 
+    override func allowDisk() {
+        for child in children { child.allowDisk() }
+    }
+
     override func seekToFirst() throws(StorageError) {
         for child in children { try child.seekToFirst() }
         isForward = true

@@ -165,7 +165,7 @@ final class TableReader: Sendable {
 final class TableIterator: InternalIterator {
     private let reader: TableReader
     private let fillsCache: Bool
-    private let mode: ReadMode
+    private var mode: ReadMode
     private var index: BlockIterator?
     private let data = BlockIterator()
     private var hasBlock = false
@@ -218,6 +218,8 @@ final class TableIterator: InternalIterator {
         }
         show()
     }
+
+    override func allowDisk() { mode = .any }
 
     private func openIndex() throws(StorageError) -> BlockIterator? {
         isValid = false

@@ -15,6 +15,9 @@ final class TestGroup: GroupConsensus {
     private(set) var term = Term(rawValue: 0)
     private var last = LogIndex(rawValue: 0)
     private var uncommitted: [Entry] = []
+    let readers = TestReaders()
+    private let background = ManualBackgroundExecutor()
+    private let openEngine: (String) throws -> Engine
     private var waitingReads: [(Result<LogIndex, GroupReadError>) -> Void] = []
 
     /// Whether the leader's lease holds; without it every read needs a round.
@@ -28,15 +31,20 @@ final class TestGroup: GroupConsensus {
         self.id = id
         self.node = node
         var databaseOptions = GroupDatabaseOptions()
+        // So few that most reads of several documents are deferred.
+        databaseOptions.documentsReadAtOnce = 2
         databaseOptions.cursorSeed = UInt64(id.rawValue) &* 0x9E37_79B9
+        let background = background
+        openEngine = { directory in
+            var options = EngineOptions()
+            options.blockBytes = 1_024
+            return try Engine.open(directory: directory, fileSystem: disk, options: options, background: background)
+        }
         replica = try DataGroup(
             group: id, node: node, directory: "/groups/\(id.rawValue)", fileSystem: disk, clock: clock,
+            readers: readers,
             databaseOptions: databaseOptions,
-            openEngine: { directory in
-                try Engine.open(
-                    directory: directory, fileSystem: disk, options: EngineOptions(),
-                    background: ManualBackgroundExecutor())
-            })
+            openEngine: openEngine)
         last = replica.appliedIndex
         replica.attach(self)
     }
@@ -49,6 +57,15 @@ final class TestGroup: GroupConsensus {
         uncommitted.append(Entry(term: term, index: last, kind: .empty, payload: []))
         replica.roleDidChange(.leader(term: term))
         try settle()
+    }
+
+    /// Leaves all documents on the disk and none in memory.
+    func forgetBlocks() throws {
+        let engine = replica.database.engine
+        engine.requestFlush()
+        background.runAll()
+        try engine.close()
+        try replica.database.replaceEngine(try openEngine(engine.directory))
     }
 
     /// What is under way is lost, as when another leader's log wins.
@@ -86,6 +103,7 @@ final class TestGroup: GroupConsensus {
     func turn() throws -> Bool {
         var didWork = replica.needsFlush
         replica.flush()
+        if readers.turn() { didWork = true }
         for completion in waitingReads {
             completion(replica.role.isLeader ? .success(replica.appliedIndex) : .failure(.notLeader(leader: nil)))
             didWork = true

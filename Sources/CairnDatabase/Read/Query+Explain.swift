@@ -2,27 +2,24 @@ import CairnBSON
 import CairnQuery
 import CairnStorage
 
-extension GroupDatabase {
+extension Query {
     /// Tells how a command would find its documents, and with `executionStats` finds them to count.
-    func explain(
-        _ request: GroupRequest, _ collection: CollectionState, _ view: ReadView, _ context: EvaluationContext
-    ) throws -> GroupReply {
+    func explain() throws -> GroupReply {
         guard let command = request.body["command"]?.asDocument, let first = command.first else {
             throw QueryError(.failedToParse, "explain needs a command")
         }
         let verbosity = request.body["verbosity"]?.stringValue ?? "allPlansExecution"
         let name = first.name.string
         let given = first.value.asDocument ?? command
-        let pinned = ReadView(engine: engine, version: view.version ?? engine.lastVersion, tip: nil)
         let arguments: FindArguments
         let stream: QueryStream
         if name == "aggregate" {
-            stream = try aggregateSource(given, collection, pinned, context).source
+            stream = try aggregateSource(given).source
             arguments = FindArguments(filter: stream.filter.source)
         } else {
             arguments = try explained(name, given)
             stream = try QueryStream(
-                view: pinned, collection: collection, arguments: arguments, context: queryContext(context),
+                view: makeView(), collection: collection, arguments: arguments, context: queryContext(),
                 options: options)
         }
 
@@ -33,7 +30,7 @@ extension GroupDatabase {
             planner.append("parsedQuery", arguments.filter)
             planner.append("indexFilterSet", false)
             planner.append("maxIndexedOrSolutionsReached", false)
-            planner.append("winningPlan", winningPlan(name, arguments, stream.plan, collection))
+            planner.append("winningPlan", winningPlan(name, arguments, stream.plan))
             planner.append("rejectedPlans", BSONArray())
         }
         if verbosity != "queryPlanner" {
@@ -46,7 +43,7 @@ extension GroupDatabase {
                 statistics.append("executionTimeMillis", Int32(0))
                 statistics.append("totalKeysExamined", Int64(stream.source.keysExamined))
                 statistics.append("totalDocsExamined", Int64(stream.source.documentsExamined))
-                statistics.append("executionStages", winningPlan(name, arguments, stream.plan, collection))
+                statistics.append("executionStages", winningPlan(name, arguments, stream.plan))
             }
         }
         return GroupReply(body: body.finish())
@@ -70,10 +67,8 @@ extension GroupDatabase {
     }
 
     /// The stages of a plan, the last one outermost, as MongoDB shows them.
-    private func winningPlan(
-        _ name: String, _ arguments: FindArguments, _ plan: Plan, _ collection: CollectionState
-    ) -> Document {
-        var stage = accessStage(plan.access, arguments, collection)
+    private func winningPlan(_ name: String, _ arguments: FindArguments, _ plan: Plan) -> Document {
+        var stage = accessStage(plan.access, arguments)
         func wrap(_ name: String, _ fields: [(String, Value)]) {
             stage = Document([("stage", Value(name))] + fields + [("inputStage", .document(stage))])
         }
@@ -99,7 +94,7 @@ extension GroupDatabase {
         return stage
     }
 
-    private func accessStage(_ access: Access, _ arguments: FindArguments, _ collection: CollectionState) -> Document {
+    private func accessStage(_ access: Access, _ arguments: FindArguments) -> Document {
         let filter: (String, Value) = ("filter", .document(arguments.filter))
         switch access {
         case .nothing: return ["stage": "EOF"]
@@ -124,7 +119,7 @@ extension GroupDatabase {
             return Document(
                 [("stage", "FETCH")] + (arguments.filter.isEmpty ? [] : [filter]) + [("inputStage", .document(scan))])
         case .union(let accesses):
-            let inputs = accesses.map { Value.document(accessStage($0, FindArguments.everything, collection)) }
+            let inputs = accesses.map { Value.document(accessStage($0, FindArguments.everything)) }
             return Document([("stage", "OR"), filter, ("inputStages", .array(BSONArray(inputs)))])
         }
     }

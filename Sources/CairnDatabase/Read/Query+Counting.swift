@@ -2,12 +2,10 @@ import CairnBSON
 import CairnQuery
 import CairnStorage
 
-extension GroupDatabase {
+extension Query {
     // MARK: - count, distinct
 
-    func count(
-        _ request: GroupRequest, _ collection: CollectionState, _ view: ReadView, _ context: EvaluationContext
-    ) throws -> GroupReply {
+    func count() throws -> GroupReply {
         var arguments = try FindArguments(request.body)
         arguments.sort = nil
         arguments.projection = nil
@@ -15,12 +13,12 @@ extension GroupDatabase {
         let skip = arguments.skip
         var n = 0
         if arguments.filter.isEmpty, arguments.hint == nil {
-            n = try countRecords(collection, view)
+            n = try countRecords()
             n = max(0, n - skip)
             if limit > 0 { n = min(n, limit) }
         } else {
             let stream = try QueryStream(
-                view: view, collection: collection, arguments: arguments, context: queryContext(context),
+                view: makeView(), collection: collection, arguments: arguments, context: queryContext(),
                 options: options)
             while try stream.next() != nil { n += 1 }
         }
@@ -28,22 +26,22 @@ extension GroupDatabase {
     }
 
     /// Counts keys; no document is looked at.
-    private func countRecords(_ collection: CollectionState, _ view: ReadView) throws -> Int {
+    private func countRecords() throws -> Int {
+        let view = makeView()
         let lower = KeySpace.prefix(collection.id, .records)
         let upper = KeySpace.prefix(collection.id, IndexID(1))
-        let iterator = try engine.makeIterator(lower: lower[...], upper: upper[...], at: view.version)
+        let iterator = try view.iterator(lower: lower[...], upper: upper[...])
         try iterator.seekToFirst()
         var n = 0
         while iterator.isValid {
+            try view.limit?.count()
             if collection.owned.isAll || collection.owned.contains(KeySpace.slot(ofRecord: iterator.key)) { n += 1 }
             try iterator.next()
         }
         return n
     }
 
-    func distinct(
-        _ request: GroupRequest, _ collection: CollectionState, _ view: ReadView, _ context: EvaluationContext
-    ) throws -> GroupReply {
+    func distinct() throws -> GroupReply {
         guard let key = request.body["key"]?.stringValue else {
             throw QueryError(.typeMismatch, "distinct needs a key, which is a string")
         }
@@ -52,7 +50,7 @@ extension GroupDatabase {
         arguments.projection = nil
         var values = try Distinct(path: key)
         let stream = try QueryStream(
-            view: view, collection: collection, arguments: arguments, context: queryContext(context), options: options)
+            view: makeView(), collection: collection, arguments: arguments, context: queryContext(), options: options)
         while let document = try stream.next() { try values.add(document) }
         return GroupReply(body: ["values": .array(BSONArray(values.values))])
     }
@@ -60,16 +58,8 @@ extension GroupDatabase {
     // MARK: - statistics, validate
 
     /// Counts what the group holds of a collection. Asked of any epoch: operators and the catalog want to know too.
-    func statistics(_ request: GroupRequest) throws -> GroupReply {
-        guard let collection = catalog[request.collection] else {
-            if catalog.dropped.contains(request.collection) { throw GroupFailure.droppedCollection }
-            let empty: Document = [
-                "count": .int64(0), "size": .int64(0), "avgObjSize": .int64(0), "storageSize": .int64(0),
-                "totalIndexSize": .int64(0), "indexes": [],
-            ]
-            return GroupReply(body: empty)
-        }
-        let view = ReadView(engine: engine, version: engine.lastVersion, tip: nil)
+    func statistics() throws -> GroupReply {
+        let view = makeView()
         let records = try measure(KeySpace.prefix(collection.id, .records), view)
         var indexes: [Value] = []
         var indexBytes: Int64 = 0
@@ -109,8 +99,8 @@ extension GroupDatabase {
     }
 
     /// Compares the entries of each index with those that the documents ought to have.
-    func validate(_ collection: CollectionState, _ view: ReadView) throws -> GroupReply {
-        let view = ReadView(engine: engine, version: view.version ?? engine.lastVersion, tip: nil)
+    func validate() throws -> GroupReply {
+        let view = makeView()
         var body = DocumentBuilder()
         var totalMissing: Int64 = 0
         var totalExtra: Int64 = 0

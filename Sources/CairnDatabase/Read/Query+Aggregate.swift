@@ -25,28 +25,26 @@ final class AggregateStream: DocumentStream {
             }
         }
     }
+
+    func liftLimit() { source.liftLimit() }
 }
 
-extension GroupDatabase {
-    func aggregate(
-        _ request: GroupRequest, _ collection: CollectionState, _ view: ReadView, _ context: EvaluationContext
-    ) throws -> GroupReply {
+extension Query {
+    func aggregate() throws -> QueryResult {
         let body = request.body
         var batchSize: Int?
         if let given = body["batchSize"] ?? body["cursor"]?.asDocument?["batchSize"] {
             batchSize = try FindArguments.count(given, "batchSize")
         }
-        let pinned = ReadView(engine: engine, version: view.version ?? engine.lastVersion, tip: nil)
-        let (source, pipeline) = try aggregateSource(body, collection, pinned, context)
+        let (source, pipeline) = try aggregateSource(body)
         return try firstBatch(
-            of: AggregateStream(source: source, pipeline: pipeline), batchSize: batchSize, isSingleBatch: false,
-            collection: collection.id, version: pinned.version ?? engine.lastVersion, context)
+            of: AggregateStream(source: source, pipeline: pipeline), batchSize: batchSize, isSingleBatch: false)
     }
 
     /// The plan for the leading `$match` and `$sort` of a pipeline, and what of the pipeline is left to run over it.
     func aggregateSource(
-        _ body: Document, _ collection: CollectionState, _ view: ReadView, _ context: EvaluationContext
-    ) throws -> (source: QueryStream, pipeline: Pipeline) {
+        _ body: Document
+    ) throws -> sending (source: QueryStream, pipeline: Pipeline) {
         var stages: [Document] = []
         for value in body["pipeline"]?.asArray ?? [] {
             guard let stage = value.asDocument else {
@@ -56,18 +54,19 @@ extension GroupDatabase {
         }
         let arguments = try FindArguments(body)
         let pipeline = try Pipeline(
-            parsing: stages, context: queryContext(context, variables: arguments.variables), allowsInternal: true)
+            parsing: stages, context: queryContext(arguments.variables), allowsInternal: true)
         let leading = try pipeline.leading()
         if pipeline.startsWithDocuments {
             let nothing = Plan(access: .nothing, providesSort: true)
             return (
-                QueryStream(view: view, collection: collection, filter: .all, plan: nothing, options: options), pipeline
+                QueryStream(view: makeView(), collection: collection, filter: .all, plan: nothing, options: options),
+                pipeline
             )
         }
-        let plan = try Planner(collection: collection, readVersion: view.version)
+        let plan = try Planner(collection: collection, readVersion: seen)
             .plan(leading.filter, sort: leading.sort, hint: arguments.hint)
         let source = QueryStream(
-            view: view, collection: collection, filter: leading.filter, plan: plan, options: options)
+            view: makeView(), collection: collection, filter: leading.filter, plan: plan, options: options)
         return (source, leading.sort != nil && plan.providesSort ? leading.afterSort : leading.afterMatch)
     }
 }

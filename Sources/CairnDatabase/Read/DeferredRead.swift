@@ -1,0 +1,46 @@
+import CairnBSON
+import CairnStorage
+
+/// The part of a request that has to wait for the disk or to look at many documents, to be run on a thread for which
+/// nobody waits.
+///
+/// ``GroupDatabase/evaluate(_:_:mode:)`` hands it out, ``run()`` does the work, and ``GroupDatabase/conclude(_:_:)`` turns what
+/// came of it into an answer. In between the database goes on with other requests.
+public struct DeferredRead: Sendable {
+    enum Work: Sendable {
+        /// A read at a version that the engine retains until the end.
+        case query(Query)
+        /// More documents of a cursor.
+        case more(OpenCursor, id: Int64, count: Int)
+        /// Brings into memory what a write will look at.
+        case preparation(WritePreparation)
+    }
+
+    /// What came of it.
+    public struct Outcome: Sendable {
+        enum Found: Sendable {
+            case query(Query, Result<QueryResult, GroupFailure>)
+            case more(OpenCursor, id: Int64, Result<(documents: [Document], isExhausted: Bool), GroupFailure>)
+            case preparation
+        }
+        let found: Found
+    }
+
+    let work: Work
+
+    init(_ work: Work) { self.work = work }
+
+    /// Does the work, which may take as long as the disk does. Once, on any thread.
+    public func run() -> Outcome {
+        switch work {
+        case .query(let query):
+            return Outcome(found: .query(query, Result { try query.run() }.mapError { GroupFailure(wrapping: $0) }))
+        case .more(let cursor, let id, let count):
+            let result = Result { try cursor.batch(count: count) }
+            return Outcome(found: .more(cursor, id: id, result.mapError { GroupFailure(wrapping: $0) }))
+        case .preparation(let preparation):
+            preparation.run()
+            return Outcome(found: .preparation)
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import CairnBSON
+import CairnQuery
+import CairnStorage
+
+/// A read of one collection, with all that its answer depends on, so that it can run on any thread.
+struct Query: Sendable {
+    let engine: Engine
+    let group: UInt32
+    let options: GroupDatabaseOptions
+    let collection: CollectionState
+    let request: GroupRequest
+    let context: EvaluationContext
+    /// What it sees; nil is the newest state, for as long as nothing is applied.
+    var version: Version?
+
+    /// The limit under which it reads memory only and so many documents; nil for as much as it takes.
+    var documentsMax: Int?
+
+    /// Carries the query out.
+    ///
+    /// - Throws: ``ReadLimit/Reached`` or a `wouldNeedDisk` when the limit does not suffice; ``QueryError``, ``GroupFailure``
+    ///   and ``StorageError`` as the answer to the request.
+    func run() throws -> QueryResult {
+        switch request.operation {
+        case .find: return try find()
+        case .aggregate: return try aggregate()
+        case .count: return .reply(try count())
+        case .distinct: return .reply(try distinct())
+        case .explain: return .reply(try explain())
+        case .statistics: return .reply(try statistics())
+        case .validate: return .reply(try validate())
+        default: preconditionFailure("\(request.operation) is no query")
+        }
+    }
+
+    /// What the query sees, which stays the same while writes go on.
+    func makeView() -> sending ReadView {
+        ReadView(engine: engine, version: seen, limit: documentsMax.map { ReadLimit(documents: $0) })
+    }
+
+    /// The version that the query sees.
+    var seen: Version { version ?? engine.lastVersion }
+
+    func queryContext(_ variables: Document? = nil) -> QueryContext {
+        QueryContext(
+            nowMilliseconds: Int64(clamping: context.nowMilliseconds),
+            variables: variables.map { $0.map { ($0.name.string, $0.value) } } ?? [],
+            randomSeed: context.nowMilliseconds &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(group))
+    }
+}
+
+/// What a query found.
+enum QueryResult: Sendable {
+    case reply(GroupReply)
+    /// The first documents, and the cursor that has the others, if there are any and they are wanted.
+    case firstBatch([Document], OpenCursor?, version: Version)
+}
+
+extension GroupOperation {
+    /// Whether the operation looks at all of a collection, whatever it asks for.
+    var scansEverything: Bool { self == .statistics || self == .validate }
+}
