@@ -108,6 +108,8 @@ actor RoutingCore {
     private var gateway: ClusterGateway?
     private var seconds: RepeatedTask?
     private(set) var layout: ClusterLayout?
+    private static let secondsBetweenLooks = 5
+    private var secondsUntilLook = secondsBetweenLooks
     /// Commands that have no reply yet.
     private var running = 0
     /// Waits for the last of them.
@@ -125,7 +127,34 @@ actor RoutingCore {
         self.layout = layout
         router = Router(layout: layout, gateway: gateway, clock: clock) { UInt64.random(in: 0 ... .max) }
         seconds = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { [weak self] _ in
-            self?.assumeIsolated { $0.router?.tick() }
+            self?.assumeIsolated { $0.everySecond() }
+        }
+    }
+
+    private func everySecond() {
+        router?.tick()
+        secondsUntilLook -= 1
+        guard secondsUntilLook <= 0, running > 0, let layout else { return }
+        secondsUntilLook = Self.secondsBetweenLooks
+        running += 1
+        Task.immediate {
+            await follow(layout)
+            running -= 1
+            if running == 0 { drained?.resume() }
+        }
+    }
+
+    /// Asks whether nodes have come or gone.
+    private func follow(_ known: ClusterLayout) async {
+        for node in known.nodes {
+            guard let address = try? ConnectionString(node.clientAddress),
+                let newest = try? await ClusterDiscovery.layout(from: address, on: eventLoop)
+            else { continue }
+            if newest.version > known.version {
+                layout = newest
+                router?.adopt(newest)
+            }
+            return
         }
     }
 

@@ -95,10 +95,29 @@ extension RaftCore {
         send(.voteResponse(granted: granted), to: node)
     }
 
-    mutating func handleRemoved(configurationIndex: LogIndex) {
-        guard role != .leader, latestConfigurationIndex <= configurationIndex, leader == nil else { return }
+    /// An answer that is older than what this log says of the members is passed over. A later configuration counts for nothing
+    /// though if it is not known to be committed and a leader of a later term does not have it.
+    mutating func handleRemoved(configurationIndex: LogIndex, term leaderTerm: Term) {
+        guard role != .leader, !isInContact else { return }
+        let latest = latestConfigurationIndex
+        guard
+            latest <= configurationIndex
+                || (latest > log.committed && log.term(at: latest).map { $0 < leaderTerm } ?? false)
+        else { return }
         isRemoved = true
-        if role != .follower { becomeFollower(term: term, leader: nil) }
+        if role != .follower || leader != nil { becomeFollower(term: term, leader: nil) }
+    }
+
+    /// Asks whether this replica still takes part in the group. For one that its host does not need and that no leader talks
+    /// to: a learner that was dropped, or a voter whose group has moved on while it was away, might never hear of it.
+    ///
+    /// The question is a pre-vote that nobody counts; a leader for which this node is no member answers that it was
+    /// removed (``RaftStatus/isRemoved``).
+    public mutating func inquire(of nodes: [NodeID], now: UInt64) {
+        observe(now)
+        guard role == .follower || role == .preCandidate, !isInContact, !isRemoved else { return }
+        let last = log.last
+        for node in nodes where node != id { send(.preVoteRequest(proposedTerm: term.next, last: last), to: node) }
     }
 
     mutating func becomeLeader() {

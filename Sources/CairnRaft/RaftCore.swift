@@ -242,7 +242,7 @@ public struct RaftCore {
         case .timeoutNow(let token):
             handleTimeoutNow(from: message.from, token: token)
         case .removed(let configurationIndex):
-            handleRemoved(configurationIndex: configurationIndex)
+            handleRemoved(configurationIndex: configurationIndex, term: message.term)
         case .staleTerm:
             break
         }

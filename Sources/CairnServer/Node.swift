@@ -36,10 +36,12 @@ public final class Node: Service {
         let configuration = shared.configuration
         let storage = try NodeStorage.open(configuration, logger: shared.logger)
         shared.keyring.withLock { $0 = storage.keyring }
+        if let stored = try storage.storedLayout() { _ = shared.adopt(stored) }
         let peers = PeerNetwork(configuration: configuration, loops: loops, barrier: barrier, logger: shared.logger)
+        peers.adopt(shared.layout)
         for loop in loops {
-            await loop.start(siblings: loops) { peers.gateway(for: $0) }
-            try await loop.host { try storage.makeHost(on: $0, peers: peers) }
+            await loop.start(siblings: loops) { NodeGateway(loop: $0, node: configuration.node, network: peers) }
+            try await loop.host(in: storage, peers: peers)
         }
         let peerListener = try await bind("peer", configuration.address.peer) {
             try await PeerListener(
@@ -49,7 +51,6 @@ public final class Node: Service {
                 inbox: NodeInbox(loops: loops, shared: shared), barrier: barrier, logger: shared.logger
             ).start(on: $0, group: eventLoops)
         }
-        await peers.start()
         let clientListener = try await bind("client", configuration.address.client) {
             try await ClientListener(
                 loops: loops, connectionsMax: configuration.connectionsMax, connectionCount: shared.connectionCount,

@@ -18,18 +18,28 @@ import NIOCore
 /// one frame a peer.
 actor NodeLoop {
     nonisolated let eventLoop: any EventLoop
+    /// The loop's place among those of the node.
+    nonisolated let index: Int
     nonisolated let shared: NodeShared
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
 
     let clock: LoopClock
-    private let tasks: EventLoopTaskExecutor
+    let tasks: EventLoopTaskExecutor
     /// All loops of the node, this one included.
     private(set) var siblings: [NodeLoop] = []
     var connections: [ConnectionID: ClientConnection] = [:]
     private(set) var router: Router?
     private(set) var host: GroupHost?
-    private(set) var groups: [GroupID: DataGroup] = [:]
-    private var groupsInOrder: [DataGroup] = []
+    var groups: [GroupID: DataGroup] = [:]
+    var groupsInOrder: [DataGroup] = []
+    /// Replicas that left, whose files go as soon as the log has forgotten them.
+    var retired: [DataGroup] = []
+    private(set) var storage: NodeStorage?
+    private(set) var peers: PeerNetwork?
+    private(set) var transport: NodeTransport?
+    var isWatchingLayout = false
+    /// Since when this node leads the meta group, as far as ``watchLayout()`` has seen.
+    var leadsMetaSince: UInt64?
     private var nextConnection: UInt64
     private var nextOperation: Int32 = 1
     private var flushScheduled = false
@@ -39,6 +49,7 @@ actor NodeLoop {
 
     init(eventLoop: any EventLoop, index: Int, shared: NodeShared) {
         self.eventLoop = eventLoop
+        self.index = index
         self.shared = shared
         clock = LoopClock(eventLoop: eventLoop)
         tasks = EventLoopTaskExecutor(eventLoop)
@@ -60,16 +71,22 @@ actor NodeLoop {
         }
     }
 
-    /// Adopts the replicas that live on this loop and starts their clock.
-    func host(_ make: @Sendable (isolated NodeLoop) throws -> (GroupHost, [DataGroup])) throws {
-        let (host, groups) = try make(self)
+    /// Opens the replicas that live on this loop and starts their clock.
+    ///
+    /// - Throws: what keeps a replica from being opened.
+    func host(in storage: NodeStorage, peers: PeerNetwork) throws {
+        self.storage = storage
+        self.peers = peers
+        let transport = NodeTransport(eventLoop: eventLoop)
+        transport.use(peers.hostConnections())
+        self.transport = transport
+        let host = try storage.makeHost(on: self, transport: transport)
         self.host = host
         let logger = shared.logger
         host.onGroupFailure = { error in
             logger.error("a replica has trouble", metadata: ["reason": "\(error)"])
         }
-        groupsInOrder = groups
-        for group in groups { self.groups[group.group] = group }
+        try hostGroups(of: shared.layout)
         let interval = TimeAmount.milliseconds(Int64(max(shared.configuration.heartbeatMilliseconds / 2, 5)))
         ticker = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
             self?.assumeIsolated { $0.tick() }
@@ -119,6 +136,8 @@ actor NodeLoop {
     private func everySecond() {
         router?.tick()
         for group in groupsInOrder { group.tick() }
+        retireGroups()
+        watchLayout()
         setNeedsFlush()
         if groups[.meta]?.role.isLeader == true, let router {
             Task.immediate(executorPreference: tasks) { await router.resumeCatalogWork() }

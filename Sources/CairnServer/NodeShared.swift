@@ -7,7 +7,7 @@ import Synchronization
 /// What all loops of a node share: facts that do not change, and counters.
 final class NodeShared: Sendable {
     let configuration: NodeConfiguration
-    let layout: ClusterLayout
+    private let newestLayout: Mutex<ClusterLayout>
     let commands = CommandTable()
     let connectionCount = ConnectionCount()
     let counters = OperationCounters()
@@ -22,7 +22,19 @@ final class NodeShared: Sendable {
         self.configuration = configuration
         self.arguments = arguments
         self.logger = logger
-        self.layout = layout
+        newestLayout = Mutex(layout)
+    }
+
+    /// The newest layout that this process has heard of.
+    var layout: ClusterLayout { newestLayout.withLock { $0 } }
+
+    /// - Returns: whether it is newer than the one before.
+    func adopt(_ layout: ClusterLayout) -> Bool {
+        newestLayout.withLock { newest in
+            guard layout.version > newest.version else { return false }
+            newest = layout
+            return true
+        }
     }
 }
 

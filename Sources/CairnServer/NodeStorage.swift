@@ -14,6 +14,7 @@ import NIOPosix
 /// ```
 /// LOCK            held while the node runs
 /// NODE_ID         which node of which cluster the folder belongs to
+/// layout          the cluster's nodes and where replicas belong, once that changed since the beginning
 /// keyring         the data keys, where data is encrypted
 /// raft/           segments of the log of all groups
 /// groups/GROUP/   a replica: its tablet, and snapshots on their way in or out
@@ -60,7 +61,8 @@ final class NodeStorage: Sendable {
         let directory = configuration.dataDirectory
         try plain.createDirectory(directory)
         let lock = try lock(directory, on: plain)
-        try claim(directory, for: configuration, on: plain)
+        try NodeIdentity(configuration).claim(directory, plain)
+        try removeUnfinished(in: "\(directory)/groups", plain)
         let fileSystem = PosixFileSystem(keyring: try openKeyring(directory, for: configuration, on: plain))
         let log = try SharedLog.open(
             directory: "\(directory)/raft", fileSystem: fileSystem, options: SharedLogOptions())
@@ -97,37 +99,8 @@ final class NodeStorage: Sendable {
         }
     }
 
-    /// Writes who the folder belongs to, or refuses when it is someone else's: a replica under a wrong number would break
-    /// the promises that its group rests on.
-    private static func claim(
-        _ directory: String, for configuration: NodeConfiguration, on fileSystem: PosixFileSystem
-    ) throws {
-        let identity: Document = [
-            "cluster": .string(BSONString(configuration.clusterName)),
-            "node": .int64(Int64(configuration.node.rawValue)),
-            "groups": .int64(Int64(configuration.dataGroups)), "replicas": .int64(Int64(configuration.replicas)),
-            "nodes": .array(BSONArray(configuration.nodes.map { .int64(Int64($0.id.rawValue)) })),
-        ]
-        let file = "\(directory)/NODE_ID"
-        guard try fileSystem.exists(file) else {
-            try fileSystem.replace(file, with: Array(ExtendedJSON.string(from: identity).utf8) + [10])
-            return
-        }
-        let text = String(decoding: try fileSystem.contents(of: file, limit: 1 << 20), as: UTF8.self)
-        guard let known = try? ExtendedJSON.document(from: text) else {
-            throw ConfigurationError(key: "node.data", problem: "\(file) cannot be read", fix: "restore it from a copy")
-        }
-        for name in ["cluster", "node", "groups", "replicas", "nodes"] where known[name] != identity[name] {
-            throw ConfigurationError(
-                key: "node.data",
-                problem:
-                    "\(directory) was made with \(name) \(known[name].map { "\($0)" } ?? "missing"), not \(identity[name].map { "\($0)" } ?? "")",
-                fix: "name the folder of this node, or set the configuration back")
-        }
-    }
-
-    /// The host of the replicas that live on `loop`, with their tablets open.
-    func makeHost(on loop: isolated NodeLoop, peers: PeerNetwork) throws -> (GroupHost, [DataGroup]) {
+    /// A host for the replicas that live on `loop`, still without any.
+    func makeHost(on loop: isolated NodeLoop, transport: NodeTransport) throws -> GroupHost {
         var options = GroupHostOptions()
         options.cluster = configuration.clusterNumber
         options.raft.heartbeatInterval = .milliseconds(configuration.heartbeatMilliseconds)
@@ -138,24 +111,73 @@ final class NodeStorage: Sendable {
         options.logBytesBeforeFlush = UInt64(configuration.logBytesMax)
         let host = try GroupHost(
             node: configuration.node, log: log, sink: LoopLogSink(writer: writer, loop: loop, logger: logger),
-            transport: peers.transport(for: loop), fileSystem: fileSystem,
-            directory: "\(configuration.dataDirectory)/groups",
-            options: options, seed: UInt64.random(in: 1 ... .max), now: loop.clock.nanoseconds)
-        let readers = LoopReaderPool(threads: readers, eventLoop: loop.eventLoop, afterWork: loop.clock.afterWork)
-        var groups: [DataGroup] = []
-        for description in loop.shared.layout.groups
-        where description.voters.contains(configuration.node) && loop.loop(of: description.id) === loop {
-            let group = try DataGroup(
-                group: description.id, node: configuration.node,
-                directory: "\(configuration.dataDirectory)/groups/\(description.id.rawValue)", fileSystem: fileSystem,
-                clock: loop.clock, readers: readers, databaseOptions: databaseOptions(), openEngine: openEngine)
-            try host.add(
-                group: description.id, voters: description.voters, preferredLeader: description.preferredLeader,
-                stateMachine: group)
-            group.attach(host)
-            groups.append(group)
+            transport: transport, fileSystem: fileSystem, directory: groupsDirectory, options: options,
+            seed: UInt64.random(in: 1 ... .max), now: loop.clock.nanoseconds)
+        host.learnPeers(loop.shared.layout.nodes.map(\.id))
+        return host
+    }
+
+    /// Opens the replica of a group, or makes it.
+    ///
+    /// - Parameter isNew: whether a replica that is made joins a group that exists already.
+    /// - Returns: the replica, and whether it joined.
+    func openGroup(
+        _ group: GroupID, isNew: Bool, on loop: isolated NodeLoop
+    ) throws -> (DataGroup, isNewcomer: Bool) {
+        if isNew, try !hasReplica(of: group) {
+            // The mark is there before the directory has the name that makes it a replica.
+            let unfinished = directory(of: group) + Self.newSuffix
+            try fileSystem.createDirectory(unfinished)
+            try fileSystem.replace("\(unfinished)/\(Self.newcomerMark)", with: [])
+            try fileSystem.rename(unfinished, to: directory(of: group))
+            try fileSystem.synchronizeDirectory(groupsDirectory)
         }
-        return (host, groups)
+        let replica = try DataGroup(
+            group: group, node: configuration.node, directory: directory(of: group), fileSystem: fileSystem,
+            clock: loop.clock,
+            readers: LoopReaderPool(threads: readers, eventLoop: loop.eventLoop, afterWork: loop.clock.afterWork),
+            databaseOptions: databaseOptions(), openEngine: openEngine)
+        return (replica, try fileSystem.exists("\(directory(of: group))/\(Self.newcomerMark)"))
+    }
+
+    private var groupsDirectory: String { "\(configuration.dataDirectory)/groups" }
+    private func directory(of group: GroupID) -> String { "\(groupsDirectory)/\(group.rawValue)" }
+
+    /// Whether the folder holds a replica of the group.
+    func hasReplica(of group: GroupID) throws -> Bool { try fileSystem.exists(directory(of: group)) }
+
+    /// Deletes the files of a replica, which must be closed, and which the log has forgotten.
+    ///
+    /// They get another name first, so that a crash leaves nothing that could be taken for a replica.
+    func removeReplica(of group: GroupID) throws {
+        let gone = directory(of: group) + Self.goneSuffix
+        try fileSystem.removeTree(gone)
+        try fileSystem.rename(directory(of: group), to: gone)
+        try fileSystem.synchronizeDirectory(groupsDirectory)
+        try fileSystem.removeTree(gone)
+    }
+
+    private static let goneSuffix = ".gone"
+    private static let newSuffix = ".new"
+    /// Marks a replica that joined its group; see ``GroupHost``.
+    private static let newcomerMark = "newcomer"
+
+    /// Deletes what a crash left of replicas on their way in or out.
+    private static func removeUnfinished(in directory: String, _ fileSystem: PosixFileSystem) throws {
+        guard try fileSystem.exists(directory) else { return }
+        for name in try fileSystem.list(directory) where name.hasSuffix(goneSuffix) || name.hasSuffix(newSuffix) {
+            try fileSystem.removeTree("\(directory)/\(name)")
+        }
+    }
+
+    // MARK: Layout
+
+    /// The newest layout that this node had heard of; nil when it never heard of any but the configuration's.
+    func storedLayout() throws -> ClusterLayout? { try StoredLayout.read(in: configuration.dataDirectory, fileSystem) }
+
+    /// Remembers a layout for the next start, when the meta group may not be within reach.
+    func store(_ layout: ClusterLayout) throws {
+        try StoredLayout.write(layout, in: configuration.dataDirectory, fileSystem)
     }
 
     private func databaseOptions() -> GroupDatabaseOptions {

@@ -1,56 +1,111 @@
 import CairnRaft
 import CairnReplication
+import CairnSharding
 import Logging
 import NIOCore
+import Synchronization
 
 /// A node's outgoing connections: to each peer one for Raft and one for snapshots, shared by all loops, and one for
-/// requests from each loop.
+/// requests from each loop. Peers come and go with the layout.
 final class PeerNetwork: Sendable {
-    private let node: NodeID
-    private let raft: [NodeID: PeerConnection]
-    private let bulk: [NodeID: PeerConnection]
-    private let requests: [ObjectIdentifier: [NodeID: PeerConnection]]
+    private struct Peer {
+        let address: String
+        let raft: PeerConnection
+        let bulk: PeerConnection
+        /// In the order of the loops.
+        let requests: [PeerConnection]
+
+        var all: [PeerConnection] { [raft, bulk] + requests }
+    }
+
+    private let configuration: NodeConfiguration
+    private let loops: [NodeLoop]
+    private let barrier: PeerBarrier
+    private let logger: Logger
+    private let peers = Mutex<[NodeID: Peer]>([:])
+    private let liveness = PeerLiveness()
 
     init(configuration: NodeConfiguration, loops: [NodeLoop], barrier: PeerBarrier, logger: Logger) {
-        node = configuration.node
-        func connections(on loop: NodeLoop, for purpose: LinkHello.Purpose) -> [NodeID: PeerConnection] {
-            var made: [NodeID: PeerConnection] = [:]
-            for peer in configuration.nodes where peer.id != configuration.node {
-                made[peer.id] = PeerConnection(
-                    eventLoop: loop.eventLoop, peer: peer.id, endpoint: peer.peer,
-                    hello: LinkHello(
-                        purpose: purpose, sender: configuration.node.rawValue, receiver: peer.id.rawValue,
-                        cluster: configuration.clusterName),
-                    barrier: barrier, logger: logger,
-                    onDisconnect: { peer in
-                        guard purpose == .raft else { return }
-                        for loop in loops { loop.onLoop { $0.peerDisconnected(peer) } }
-                    })
+        self.configuration = configuration
+        self.loops = loops
+        self.barrier = barrier
+        self.logger = logger
+    }
+
+    /// Connects to the nodes that are new in the layout, and ends the connections to those that are gone.
+    func adopt(_ layout: ClusterLayout) {
+        let wanted = layout.nodes.filter { $0.id != configuration.node }
+        let (added, removed) = peers.withLock { peers in
+            var added: [Peer] = []
+            var removed: [Peer] = []
+            for (id, peer) in peers where !wanted.contains(where: { $0.id == id && $0.peerAddress == peer.address }) {
+                removed.append(peer)
+                peers[id] = nil
             }
-            return made
+            for node in wanted where peers[node.id] == nil {
+                guard let endpoint = SocketEndpoint(parsing: node.peerAddress) else {
+                    logger.error("a peer's address cannot be read", metadata: ["address": "\(node.peerAddress)"])
+                    continue
+                }
+                let peer = makePeer(node, endpoint)
+                peers[node.id] = peer
+                added.append(peer)
+            }
+            return (added, removed)
         }
-        raft = connections(on: loops[0], for: .raft)
-        bulk = connections(on: loops[0], for: .bulk)
-        requests = Dictionary(
-            uniqueKeysWithValues: loops.map { (ObjectIdentifier($0), connections(on: $0, for: .requests)) })
+        for connection in added.flatMap(\.all) { connection.onLoop { $0.start() } }
+        for connection in removed.flatMap(\.all) { connection.onLoop { $0.close() } }
     }
 
-    /// The way of one loop's router to every replica.
-    func gateway(for loop: isolated NodeLoop) -> NodeGateway {
-        NodeGateway(loop: loop, node: node, peers: requests[ObjectIdentifier(loop)] ?? [:])
+    private func makePeer(_ node: NodeDescription, _ endpoint: SocketEndpoint) -> Peer {
+        let (loops, liveness) = (loops, liveness)
+        func connection(on loop: NodeLoop, for purpose: LinkHello.Purpose) -> PeerConnection {
+            PeerConnection(
+                eventLoop: loop.eventLoop, peer: node.id, endpoint: endpoint,
+                hello: LinkHello(
+                    purpose: purpose, sender: configuration.node.rawValue, receiver: node.id.rawValue,
+                    cluster: configuration.clusterName),
+                barrier: barrier, logger: logger, liveness: liveness,
+                onDisconnect: { peer in
+                    guard purpose == .raft else { return }
+                    for loop in loops { loop.onLoop { $0.peerDisconnected(peer) } }
+                })
+        }
+        return Peer(
+            address: node.peerAddress, raft: connection(on: loops[0], for: .raft),
+            bulk: connection(on: loops[0], for: .bulk), requests: loops.map { connection(on: $0, for: .requests) })
     }
 
-    /// The way of one loop's group host to its peers.
-    func transport(for loop: isolated NodeLoop) -> NodeTransport {
-        NodeTransport(eventLoop: loop.eventLoop, raft: raft, bulk: bulk)
+    /// The connections for requests of the loop with that number.
+    func requestConnections(ofLoop index: Int) -> [NodeID: PeerConnection] {
+        peers.withLock { $0.mapValues { $0.requests[index] } }
     }
 
-    private var all: [PeerConnection] {
-        Array(raft.values) + Array(bulk.values) + requests.values.flatMap { $0.values }
+    /// The connections that all loops' group hosts share.
+    func hostConnections() -> (raft: [NodeID: PeerConnection], bulk: [NodeID: PeerConnection]) {
+        peers.withLock { ($0.mapValues(\.raft), $0.mapValues(\.bulk)) }
     }
 
-    func start() async { for connection in all { await connection.start() } }
-    func stop() async { for connection in all { await connection.close() } }
+    /// Asks every peer for a sign of life; ``lastHeard(_:)`` tells what came of it.
+    func ping() {
+        for peer in peers.withLock({ Array($0.values) }) { peer.requests[0].onLoop { $0.ping() } }
+    }
+
+    /// When a peer last sent anything, by the monotonic clock; nil when it has not since this process began.
+    func lastHeard(_ peer: NodeID) -> UInt64? { liveness.lastHeard(peer) }
+
+    func stop() async {
+        for connection in peers.withLock({ $0.values.flatMap(\.all) }) { await connection.close() }
+    }
+}
+
+/// When each peer was last heard of.
+final class PeerLiveness: Sendable {
+    private let times = Mutex<[NodeID: UInt64]>([:])
+
+    func heard(_ peer: NodeID) { times.withLock { $0[peer] = LoopClock.monotonicNanoseconds } }
+
+    func lastHeard(_ peer: NodeID) -> UInt64? { times.withLock { $0[peer] } }
 }
 
 /// Hands what peers send to the loops whose groups it concerns.

@@ -43,9 +43,29 @@ public final class RouterNode: Service {
             logger: logger
         ).start(on: endpoint, group: group)
         logger.info("router is up", metadata: ["client": "\(endpoint)", "nodes": "\(layout.nodes.count)"])
+        let following = Task { await follow(layout, shared: shared, loops: loops, on: group.next()) }
         try await gracefulShutdown()
+        following.cancel()
         try? await listener.close()
         for loop in loops { await loop.stop() }
         try await group.shutdownGracefully()
+    }
+
+    /// Asks every few seconds whether nodes have come or gone.
+    private func follow(
+        _ first: ClusterLayout, shared: NodeShared, loops: [NodeLoop], on eventLoop: any EventLoop
+    ) async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: .seconds(2))
+            for node in shared.layout.nodes {
+                guard let address = try? ConnectionString(node.clientAddress),
+                    let layout = try? await ClusterDiscovery.layout(from: address, on: eventLoop)
+                else { continue }
+                if shared.adopt(layout) {
+                    for loop in loops { await loop.adopt(layout) }
+                }
+                break
+            }
+        }
     }
 }

@@ -189,7 +189,7 @@ struct ClusterTests {
             try node.start()
         }
         func isSpread() -> Bool {
-            cluster.groups.allSatisfy { cluster.leader(of: $0)?.id == cluster.voters[Int($0.rawValue) % 3] }
+            cluster.groups.allSatisfy { cluster.leader(of: $0)?.id == cluster.founders[Int($0.rawValue) % 3] }
         }
         #expect(try cluster.run(until: isSpread), "\(cluster.describe())")
         cluster.nodes[0].kill()
@@ -294,7 +294,7 @@ struct ClusterTests {
         let target = cluster.leader(of: cluster.groups[0])!
         let host = target.host!
         let terms = cluster.groups.map { host.status(of: $0)!.term }
-        let peer = cluster.voters.first { $0 != target.id }!
+        let peer = cluster.founders.first { $0 != target.id }!
         func forge(
             cluster clusterID: UInt64 = 42, from: NodeID, group: GroupID, term: Term, kind: Message.Kind
         ) -> [UInt8] {

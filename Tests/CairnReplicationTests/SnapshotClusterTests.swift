@@ -155,7 +155,7 @@ struct SnapshotClusterTests {
             SnapshotTransfer(term: status.term, number: 999),
             SnapshotMetadata(
                 position: LogPosition(term: Term(1), index: LogIndex(5)),
-                configuration: Configuration(voters: cluster.voters)),
+                configuration: Configuration(voters: cluster.founders)),
             files: [SnapshotFile(name: "empty", byteCount: 0)], keys: [])
         builder.add(group: group, byteCount: 100, to: collector) { old.append(to: &$0) }
         builder.finish(collector)

@@ -13,7 +13,7 @@ public enum ClusterDiscovery {
         -> ClusterLayout
     {
         let reply = try await ask(address, ["cairnLayout": 1, "$db": "admin"], on: eventLoop)
-        guard let layout = ClusterLayout(reply: reply) else {
+        guard let layout = ClusterLayout(document: reply) else {
             throw ClientError(.malformedAnswer, "what answered is no Cairn node", reply: reply)
         }
         return layout

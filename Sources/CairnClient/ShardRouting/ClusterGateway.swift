@@ -17,18 +17,26 @@ public final class ClusterGateway: GroupGateway {
     }
 
     private let eventLoop: any EventLoop
-    private let endpoints: [NodeID: (host: String, port: Int)]
+    private var endpoints: [NodeID: (host: String, port: Int)] = [:]
     private var links: [NodeID: Link] = [:]
     private var isClosed = false
 
     /// - Parameter eventLoop: where this is used and its connections live.
     public init(layout: ClusterLayout, eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
-        var endpoints: [NodeID: (host: String, port: Int)] = [:]
+        adopt(layout)
+    }
+
+    public func adopt(_ layout: ClusterLayout) {
+        endpoints = [:]
         for node in layout.nodes {
             if let parsed = ConnectionString.hostAndPort(node.clientAddress) { endpoints[node.id] = parsed }
         }
-        self.endpoints = endpoints
+        for (node, link) in links where endpoints[node] == nil {
+            if case .open(let connection) = link { connection.assumeIsolated { $0.close() } }
+            if case .connecting = link { continue }
+            links[node] = nil
+        }
     }
 
     public func leader(of group: GroupID) -> NodeID? { nil }

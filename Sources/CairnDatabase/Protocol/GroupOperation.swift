@@ -65,6 +65,9 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// Compares every index with the documents: body `{}` → body `{valid: bool, nrecords, missing: int64, extra:
     /// int64, indexes: [{name, entries, missing, extra}]}`.
     case validate = 20
+    /// Which nodes hold a replica: body `{}` → body `{nodes: [int64], voters: [int64]}`. Answered by the leader's host, not by
+    /// the database. Needs no collection.
+    case members = 21
 
     /// Whether the operation may write, so that only a leader carries it out.
     public var isWrite: Bool {
@@ -72,14 +75,16 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
         case .insert, .update, .delete, .findAndModify, .installDescriptor, .dropCollection, .buildIndex,
             .releaseIfEmpty, .promiseReadVersion, .checkExecuted, .expireSessions:
             true
-        case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate: false
+        case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate,
+            .members:
+            false
         }
     }
 
     /// Whether the operation concerns no collection, so that neither descriptor nor epoch matters.
     public var isCollectionless: Bool {
         switch self {
-        case .getMore, .killCursors, .promiseReadVersion, .checkExecuted, .expireSessions: true
+        case .getMore, .killCursors, .promiseReadVersion, .checkExecuted, .expireSessions, .members: true
         default: false
         }
     }

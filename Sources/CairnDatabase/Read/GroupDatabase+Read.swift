@@ -9,6 +9,7 @@ extension GroupDatabase {
         switch request.operation {
         case .getMore: return try getMore(request, context, mode)
         case .killCursors: return answer(killCursors(request))
+        case .members: throw QueryError(.illegalOperation, "the database does not know who its replicas are")
         case .statistics where catalog[request.collection] == nil: return answer(try statisticsOfNothing(request))
         default: break
         }

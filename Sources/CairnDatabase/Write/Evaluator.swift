@@ -152,7 +152,8 @@ final class Evaluator {
         case .promiseReadVersion: return try promiseReadVersion(request, context)
         case .checkExecuted: reply = try checkExecuted(request)
         case .expireSessions: reply = try expireSessions(request)
-        case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate:
+        case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate,
+            .members:
             preconditionFailure("\(request.operation) is no write")
         }
         let wrote = before != (openPosition, batch.count)

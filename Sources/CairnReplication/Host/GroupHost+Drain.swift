@@ -100,12 +100,16 @@ extension GroupHost {
 
     func learnMembers(_ configuration: Configuration, of replica: Replica) {
         replica.hasPeers = configuration.members.contains { $0 != node }
-        for peer in configuration.members where peer != node && !links.contains(where: { $0.peer == peer }) {
-            links.append(
-                PeerLink(
-                    peer: peer,
-                    raft: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .raft),
-                    bulk: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .bulk)))
-        }
+        replica.mayBeMisplaced = true
+        for peer in configuration.members where peer != node { addLink(to: peer) }
+    }
+
+    func addLink(to peer: NodeID) {
+        guard !Self.nobody.contains(peer), !links.contains(where: { $0.peer == peer }) else { return }
+        links.append(
+            PeerLink(
+                peer: peer,
+                raft: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .raft),
+                bulk: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .bulk)))
     }
 }

@@ -23,6 +23,11 @@ extension GroupHost {
         }
     }
 
+    /// Nothing of the log is read again.
+    func destroy(_ log: GroupLog) {
+        withBatch { batch in log.destroy(in: &batch) }
+    }
+
     func purge(_ log: GroupLog, through index: LogIndex) {
         withBatch { batch in
             log.purge(through: index, in: &batch)

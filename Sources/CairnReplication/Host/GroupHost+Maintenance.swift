@@ -8,10 +8,14 @@ extension GroupHost {
         for replica in replicas where replica.failure == nil {
             expireReads(of: replica)
             if purges { purge(replica) }
-            guard replica.role.isLeader, replica.hasPeers, !isLogStalled else { continue }
+            inquire(replica)
+            guard replica.role.isLeader, !isLogStalled else { continue }
             if isShuttingDown {
-                handOver(replica, to: nil)
-            } else if let preferred = replica.preferredLeader, preferred != node {
+                if replica.hasPeers { handOver(replica, to: nil) }
+                continue
+            }
+            align(replica)
+            if let preferred = replica.preferredLeader, preferred != node {
                 prefer(preferred, in: replica)
             }
         }

@@ -13,6 +13,9 @@ extension GroupHost {
         index[group]?.role
     }
 
+    /// Who takes part in the group, as its newest configuration here says; nil when the group is not here.
+    public func configuration(of group: GroupID) -> Configuration? { index[group]?.core.configuration }
+
     public func appliedIndex(of group: GroupID) -> LogIndex? {
         index[group]?.stateMachine.appliedIndex
     }

@@ -6,7 +6,12 @@ final class Replica {
     let group: GroupID
     let stateMachine: any ReplicatedStateMachine
     let log: GroupLog
-    let preferredLeader: NodeID?
+    var preferredLeader: NodeID?
+    /// Where the group's replicas belong; nil when nobody said, and they stay where they are.
+    var wantedVoters: [NodeID]?
+    /// Whether the members may not be those wanted; false once a leader saw that they are.
+    var mayBeMisplaced = false
+    var nextInquiry: UInt64 = 0
     var core: RaftCore
     /// As the state machine was last told.
     var role = ReplicaRole.follower(leader: nil)
@@ -92,6 +97,11 @@ struct GroupIndex {
         let number = Int(group.rawValue)
         if number < dense.count { return dense[number] }
         return sparse.isEmpty ? nil : sparse[group]
+    }
+
+    mutating func remove(_ group: GroupID) {
+        let number = Int(group.rawValue)
+        if number < dense.count { dense[number] = nil } else { sparse[group] = nil }
     }
 
     mutating func insert(_ replica: Replica) {

@@ -12,17 +12,21 @@ extension GroupHost {
     ///
     /// - Parameters:
     ///   - voters: the members until the log says otherwise, the same on each of them.
+    ///   - isNewcomer: whether the replica was made after the group had begun. It then has no vote, whatever `voters` says, until
+    ///     the group's leader makes it a member: a founder that comes back empty must not vote as though it remembered.
     ///   - preferredLeader: the voter that should lead while it is alive and caught up, the same on each of them.
     /// - Throws: ``ReplicationError``. With code `damaged` or `logGap` the replica does not take part, so that a majority
     ///   without it decides, and ``status(of:)`` says why.
     public func add(
-        group: GroupID, voters: [NodeID], preferredLeader: NodeID? = nil, stateMachine: any ReplicatedStateMachine
+        group: GroupID, voters: [NodeID], preferredLeader: NodeID? = nil, isNewcomer: Bool = false,
+        stateMachine: any ReplicatedStateMachine
     ) throws(ReplicationError) {
         if let failure { throw failure }
         guard index[group] == nil else { throw ReplicationError(.groupExists, group: group, "hosted already") }
         do {
             let replica = try open(
-                group: group, voters: voters, preferredLeader: preferredLeader, stateMachine: stateMachine)
+                group: group, voters: isNewcomer ? Self.nobody : voters, preferredLeader: preferredLeader,
+                stateMachine: stateMachine)
             refused[group] = nil
             index.insert(replica)
             replicas.append(replica)
@@ -32,6 +36,9 @@ extension GroupHost {
             throw error
         }
     }
+
+    /// Voters of a group that this node knows nothing of yet. No node has this number.
+    static let nobody = [NodeID(rawValue: 0)]
 
     private func open(
         group: GroupID, voters: [NodeID], preferredLeader: NodeID?, stateMachine: any ReplicatedStateMachine

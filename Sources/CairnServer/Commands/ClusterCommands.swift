@@ -9,7 +9,10 @@ enum ClusterCommands {
     static var all: [Command] {
         [
             .local("cairnLayout", "the nodes and groups of the cluster, for routing clients") { _, node in
-                node.shared.layout.reply
+                var reply = DocumentBuilder()
+                reply.append(elementsOf: node.shared.layout.document)
+                reply.append("ok", 1.0)
+                return reply.finish()
             },
             .local("cairnStatus", "how this node and its replicas are", status),
             .local("cairnRotateKey", "gives this node a new data key", rotateKey),

@@ -47,7 +47,7 @@ struct CommandTable: Sendable {
     init() {
         commands = [
             HelloCommand.all, DiagnosticCommands.all, SessionCommands.all, OperationCommands.all,
-            ClusterCommands.all, Self.routed,
+            ClusterCommands.all, NodeCommands.all, Self.routed,
         ].flatMap { $0 }
         var byName: [String: Int] = [:]
         for (index, command) in commands.enumerated() {

@@ -10,6 +10,7 @@ public enum ConfigurationLoader {
     static let keys: Set<String> = [
         "node.id", "node.data", "node.event-loops", "node.connections", "node.test-commands",
         "cluster.name", "cluster.nodes", "cluster.groups", "cluster.replicas",
+        "cluster.rebuild-after-seconds",
         "raft.heartbeat-ms", "raft.election-timeout-ms", "raft.log-bytes", "raft.log-entries",
         "storage.memtable-bytes", "storage.cache-bytes", "storage.tablet-wal", "storage.reader-threads",
         "storage.compaction-bytes-per-second",
@@ -57,6 +58,8 @@ public enum ConfigurationLoader {
         if let lines = try reader.strings("cluster.nodes") {
             result.nodes = try lines.map { line throws(ConfigurationError) in try NodeAddress(parsing: line) }
             result.replicas = min(3, result.nodes.count.isMultiple(of: 2) ? result.nodes.count - 1 : result.nodes.count)
+        } else if let joined = try joinedFolder(try reader.string("node.data")) {
+            result = joined
         } else if hasFile {
             throw ConfigurationError(
                 key: "cluster.nodes", problem: "the file names no nodes",
@@ -75,6 +78,7 @@ public enum ConfigurationLoader {
         if let value = try reader.string("cluster.name") { result.clusterName = value }
         if let value = try reader.integer("cluster.groups") { result.dataGroups = value }
         if let value = try reader.integer("cluster.replicas") { result.replicas = value }
+        if let value = try reader.integer("cluster.rebuild-after-seconds") { result.rebuildAfterSeconds = value }
         if let value = try reader.integer("raft.heartbeat-ms") { result.heartbeatMilliseconds = value }
         if let value = try reader.integer("raft.election-timeout-ms") { result.electionTimeoutMilliseconds = value }
         if let value = try reader.integer("raft.log-bytes") { result.logBytesMax = value }
@@ -98,6 +102,17 @@ public enum ConfigurationLoader {
         result.encryption = sources.first
         if let value = try reader.string("log.level") { result.logLevel = value }
         return result
+    }
+
+    /// What a folder that was made for a joining node says; nil for any other.
+    private static func joinedFolder(_ directory: String?) throws(ConfigurationError) -> NodeConfiguration? {
+        guard let directory else { return nil }
+        do { return try NodeFolder.configuration(of: directory) } catch let error as ConfigurationError {
+            throw error
+        } catch {
+            throw ConfigurationError(
+                key: "node.data", problem: "\(directory) cannot be read (\(error))", fix: "check its permissions")
+        }
     }
 
     /// Refuses a file with a key that means nothing, which would otherwise be a setting that silently has no effect.

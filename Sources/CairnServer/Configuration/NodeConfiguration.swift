@@ -80,6 +80,10 @@ public struct NodeConfiguration: Sendable {
     public var clusterName = "cairn"
     /// Every node of the cluster, this one included.
     public var nodes: [NodeAddress]
+    /// The nodes with which the cluster began, where that is known better than from ``nodes``.
+    var founders: [NodeID]?
+    /// Seconds of a node's silence after which its replicas are made anew on other nodes; 0 leaves that to operators.
+    public var rebuildAfterSeconds = 600
     /// Raft groups that hold data, besides the meta group (1 to 1,000). Fixed once the cluster has data.
     public var dataGroups = 6
     /// Replicas of each group (1, 3, 5 or 7; no more than there are nodes).
@@ -149,6 +153,9 @@ public struct NodeConfiguration: Sendable {
             nodes.contains { $0.id == node }, "node.id", "node \(node.rawValue) is not under cluster.nodes",
             "add its line there, or pass --node with one of \(nodes.map { String($0.id.rawValue) }.joined(separator: ", "))"
         )
+        try check(
+            rebuildAfterSeconds == 0 || (5...10_000_000).contains(rebuildAfterSeconds), "cluster.rebuild-after-seconds",
+            "\(rebuildAfterSeconds) is neither 0 nor 5 or more", "leave it out")
         try check((1...1000).contains(dataGroups), "cluster.groups", "\(dataGroups) is not in 1...1000", "try 6")
         try check(
             [1, 3, 5, 7].contains(replicas), "cluster.replicas", "\(replicas) is not 1, 3, 5 or 7",

@@ -9,14 +9,19 @@ import NIOCore
 final class NodeGateway: GroupGateway {
     private unowned let loop: NodeLoop
     private let node: NodeID
-    private let peers: [NodeID: PeerConnection]
+    private let network: PeerNetwork
+    /// Connections for requests, one a peer, on the loop's own event loop.
+    private var peers: [NodeID: PeerConnection]
 
-    /// - Parameter peers: connections for requests, one a peer, on the loop's own event loop.
-    init(loop: NodeLoop, node: NodeID, peers: [NodeID: PeerConnection]) {
+    init(loop: NodeLoop, node: NodeID, network: PeerNetwork) {
         self.loop = loop
         self.node = node
-        self.peers = peers
+        self.network = network
+        peers = network.requestConnections(ofLoop: loop.index)
     }
+
+    /// Takes the connections that the network has for a newer layout.
+    func adopt(_ layout: ClusterLayout) { peers = network.requestConnections(ofLoop: loop.index) }
 
     func call(
         _ request: GroupRequest, to group: GroupID, at target: NodeID, deadline: UInt64,

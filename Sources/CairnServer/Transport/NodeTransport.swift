@@ -5,13 +5,14 @@ import NIOCore
 /// Carries the frames of one loop's group host over the node's connections to its peers, which all loops share.
 final class NodeTransport: PeerTransport {
     private let eventLoop: any EventLoop
-    private let raft: [NodeID: PeerConnection]
-    private let bulk: [NodeID: PeerConnection]
+    private var raft: [NodeID: PeerConnection] = [:]
+    private var bulk: [NodeID: PeerConnection] = [:]
 
-    init(eventLoop: any EventLoop, raft: [NodeID: PeerConnection], bulk: [NodeID: PeerConnection]) {
-        self.eventLoop = eventLoop
-        self.raft = raft
-        self.bulk = bulk
+    init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
+
+    /// Takes the connections of a newer layout.
+    func use(_ connections: (raft: [NodeID: PeerConnection], bulk: [NodeID: PeerConnection])) {
+        (raft, bulk) = connections
     }
 
     func send(_ frame: [UInt8], to peer: NodeID, over channel: PeerChannel) {

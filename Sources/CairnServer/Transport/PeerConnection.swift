@@ -31,6 +31,7 @@ actor PeerConnection {
     private let hello: LinkHello
     private let barrier: PeerBarrier
     private let logger: Logger
+    private let liveness: PeerLiveness
     private let onDisconnect: @Sendable (NodeID) -> Void
 
     /// A request that waits for its answer.
@@ -53,7 +54,7 @@ actor PeerConnection {
 
     init(
         eventLoop: any EventLoop, peer: NodeID, endpoint: SocketEndpoint, hello: LinkHello, barrier: PeerBarrier,
-        logger: Logger, onDisconnect: @escaping @Sendable (NodeID) -> Void
+        logger: Logger, liveness: PeerLiveness, onDisconnect: @escaping @Sendable (NodeID) -> Void
     ) {
         self.eventLoop = eventLoop
         self.peer = peer
@@ -61,6 +62,7 @@ actor PeerConnection {
         self.hello = hello
         self.barrier = barrier
         self.logger = logger
+        self.liveness = liveness
         self.onDisconnect = onDisconnect
     }
 
@@ -68,6 +70,14 @@ actor PeerConnection {
     var isConnected: Bool { channel != nil }
 
     func start() { dial() }
+
+    /// Runs `work` on the connection's loop: at once when the caller is on it.
+    nonisolated func onLoop(_ work: @escaping @Sendable (isolated PeerConnection) -> Void) {
+        if eventLoop.inEventLoop { assumeIsolated(work) } else { eventLoop.execute { [self] in assumeIsolated(work) } }
+    }
+
+    /// Asks for a sign of life.
+    func ping() { send(.ping, []) }
 
     func close() {
         isClosed = true
@@ -178,6 +188,7 @@ actor PeerConnection {
         guard !barrier.stopsReceiving(from: peer) else { return }
         lastHeard = .now()
         isPinging = false
+        if frame.kind == .pong { liveness.heard(peer) }
         guard frame.kind == .response else { return }
         var payload = frame.payload
         guard let number = payload.readInteger(endianness: .little, as: UInt64.self),

@@ -9,7 +9,7 @@ import CairnReplication
 /// writes are evaluated on the leader and replicated like any other, a repeated one acts once, and an index keeps names
 /// unique.
 extension Router {
-    private func askCatalog(
+    func askCatalog(
         _ operation: GroupOperation, _ descriptor: CollectionDescriptor, body: Document = Document(),
         documents: [Document] = [], deadline: UInt64
     ) async throws(QueryError) -> GroupReply {
@@ -109,7 +109,7 @@ extension Router {
         if let error = try firstWriteError(reply) { throw error }
     }
 
-    private func firstWriteError(_ reply: GroupReply) throws(QueryError) -> QueryError? {
+    func firstWriteError(_ reply: GroupReply) throws(QueryError) -> QueryError? {
         guard let error = try reply.body.list("writeErrors")?.documents(of: "writeErrors").first else { return nil }
         let code = ErrorCode(rawValue: Int32(clamping: try error.integer("code") ?? 1))
         return QueryError(code, try error.string("errmsg") ?? "the write failed")

@@ -90,11 +90,17 @@ enum CatalogCollections {
         id: CollectionID(2), uuid: [UInt8](repeating: 0, count: 15) + [2], database: "config", name: "counters",
         placement: .single, chunks: ShardMap.whole(in: 0))
 
+    /// One document, the ``ClusterLayout``; none as long as it is what the configuration says.
+    static let layout = CollectionDescriptor(
+        id: CollectionID(3), uuid: [UInt8](repeating: 0, count: 15) + [3], database: "config", name: "layout",
+        placement: .single, chunks: ShardMap.whole(in: 0))
+
     static func descriptor(of namespace: Namespace) -> CollectionDescriptor? {
         guard namespace.database == "config" else { return nil }
         switch namespace.collection {
         case "collections": return collections
         case "counters": return counters
+        case "layout": return layout
         default: return nil
         }
     }

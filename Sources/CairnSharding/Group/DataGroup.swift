@@ -132,6 +132,7 @@ public final class DataGroup {
             return answerNow(request, completion)
         }
         guard case .leader = role, let consensus else { return completion(.failure(notLeader)) }
+        if request.operation == .members { return completion(.success(members(consensus))) }
         if !request.operation.isWrite {
             // The clock is read here and now: a process that was stopped must see that its lease has run out.
             if let index = consensus.leaseReadIndex(group, now: clock.nanoseconds), index <= appliedIndex {

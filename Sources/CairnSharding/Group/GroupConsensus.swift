@@ -15,6 +15,9 @@ public protocol GroupConsensus: AnyObject {
     /// Confirms by a round of messages that this node leads, and gives the index that a read must see.
     func readIndex(_ group: GroupID, completion: @escaping (Result<LogIndex, GroupReadError>) -> Void)
 
+    /// Who takes part in the group, as its newest configuration here says; nil when the group is not here.
+    func configuration(of group: GroupID) -> Configuration?
+
     /// Whom this replica believes to lead.
     func leader(of group: GroupID) -> NodeID?
 }

@@ -18,4 +18,7 @@ public protocol GroupGateway: AnyObject {
 
     /// Who leads the group, as far as a replica on this node knows; nil when it does not know or there is none.
     func leader(of group: GroupID) -> NodeID?
+
+    /// The cluster has a newer layout: nodes may have come or gone.
+    func adopt(_ layout: ClusterLayout)
 }

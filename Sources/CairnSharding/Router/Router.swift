@@ -14,7 +14,7 @@ import CairnReplication
 /// that changed its epoch or was dropped and made again. Each request is repeated only where a repetition cannot act
 /// twice: reads, and writes that carry a ``SessionStamp``; every write carries one, the client's or the router's own.
 public final class Router {
-    public let layout: ClusterLayout
+    public private(set) var layout: ClusterLayout
     public let options: RouterOptions
     let gateway: any GroupGateway
     let clock: any RouterClock
@@ -39,6 +39,14 @@ public final class Router {
         self.random = random
         leaders = LeaderHints(layout: layout)
         objectIDs = ObjectIDGenerator(seed: random())
+    }
+
+    /// Takes a newer layout; an older one is passed over.
+    public func adopt(_ layout: ClusterLayout) {
+        guard layout.version > self.layout.version else { return }
+        self.layout = layout
+        leaders.adopt(layout)
+        gateway.adopt(layout)
     }
 
     /// How many cursors clients hold open.

@@ -55,8 +55,15 @@ final class SimulatedCluster {
         var frame: [UInt8]
     }
 
+    /// The nodes with which every group begins.
+    let founders: [NodeID]
+    /// Where replicas belong.
+    private(set) var homes: [GroupID: [NodeID]] = [:]
+    /// Whether the layout is no longer the one that every node began with.
+    private(set) var hasMoved = false
+
     init(
-        seed: UInt64, nodes count: Int = 3, groups groupCount: Int = 3, usesEngine: Bool = false,
+        seed: UInt64, nodes count: Int = 3, founders: Int? = nil, groups groupCount: Int = 3, usesEngine: Bool = false,
         encrypts: Bool = false,
         configure: (inout GroupHostOptions) -> Void = { _ in }
     ) throws {
@@ -64,6 +71,8 @@ final class SimulatedCluster {
         self.usesEngine = usesEngine
         random = SeededGenerator(seed: seed)
         groups = (0..<groupCount).map { GroupID(UInt32($0)) }
+        self.founders = (1...(founders ?? count)).map { NodeID(UInt64($0)) }
+        for group in groups { homes[group] = self.founders }
         options.cluster = 42
         options.raft.electionTimeout = .milliseconds(150)
         options.raft.heartbeatInterval = .milliseconds(30)
@@ -84,7 +93,28 @@ final class SimulatedCluster {
         for node in nodes { try node.start() }
     }
 
-    var voters: [NodeID] { nodes.map(\.id) }
+    /// Says where a group's replicas belong from now on; nodes that are down hear of it when they start.
+    func move(_ group: GroupID, to voters: [NodeID]) throws {
+        homes[group] = voters
+        hasMoved = true
+        for node in nodes where node.isUp {
+            do { try node.followLayout() } catch {
+                guard node.fileSystem.isPowerOff else { throw error }
+                node.cutPower()
+            }
+        }
+    }
+
+    /// Whether every group is where it belongs and nowhere else.
+    var isPlaced: Bool {
+        groups.allSatisfy { group in
+            guard let host = leader(of: group)?.host, let configuration = host.configuration(of: group) else {
+                return false
+            }
+            return configuration == Configuration(voters: homes[group]!)
+                && nodes.allSatisfy { !$0.isUp || ($0.tablets[group] != nil) == homes[group]!.contains($0.id) }
+        }
+    }
 
     func node(_ id: NodeID) -> SimulatedNode { nodes[Int(id.rawValue) - 1] }
 
@@ -213,11 +243,12 @@ final class SimulatedCluster {
             node.logHangs = false
             if !node.isUp { try node.start() }
         }
-        let level = try run(limit: 20_000) { self.isLevel }
+        let level = try run(limit: 20_000) { self.isLevel && self.isPlaced }
         guard level else { return "seed \(seed): not level: \(describe())" }
         for group in groups {
-            let tablets = nodes.map { $0.tablets[group]! }
-            for (node, tablet) in zip(nodes, tablets) {
+            let members = nodes.filter { homes[group]!.contains($0.id) }
+            let tablets = members.map { $0.tablets[group]! }
+            for (node, tablet) in zip(members, tablets) {
                 if tablet.digest != tablets[0].digest { return "seed \(seed): \(group) differs on \(node.id)" }
                 for (key, value) in ledger[group] ?? [:] where try tablet.value(of: key) != value {
                     return "seed \(seed): \(group) on \(node.id) lost acknowledged key \(key)"
@@ -235,7 +266,10 @@ final class SimulatedCluster {
         groups.allSatisfy { group in
             guard let leader = leader(of: group), let status = leader.host?.status(of: group) else { return false }
             return status.appliedIndex == status.lastLogIndex
-                && nodes.allSatisfy { $0.isUp && $0.tablets[group]?.appliedIndex == status.lastLogIndex }
+                && nodes.allSatisfy {
+                    !homes[group]!.contains($0.id)
+                        || $0.isUp && $0.tablets[group]?.appliedIndex == status.lastLogIndex
+                }
         }
     }
 
@@ -302,23 +336,84 @@ final class SimulatedNode: PeerTransport, LogSink {
         host.onFailure = { [unowned self] in self.crashReason = $0.description }
         host.onGroupFailure = { [unowned self] in self.groupFailures.append($0) }
         self.log = log
-        for group in cluster.groups {
-            let tablet = try makeTablet("groups/\(group.rawValue)")
-            tablet.onApply = { [unowned self] in self.applied($0, in: group) }
-            tablet.onRole = { [unowned self] role in
-                if !role.isLeader { self.proposals[group] = [:] }
-            }
-            tablets[group] = tablet
-            let preferred = cluster.preferredLeaders ? cluster.voters[Int(group.rawValue) % cluster.voters.count] : nil
-            do {
-                try host.add(
-                    group: group, voters: cluster.voters, preferredLeader: preferred, stateMachine: tablet)
-            } catch {
-                startFailures[group] = error
+        host.learnPeers(cluster.nodes.map(\.id))
+        if try fileSystem.exists("groups") {
+            for name in try fileSystem.list("groups") where name.hasSuffix(".gone") || name.hasSuffix(".new") {
+                try fileSystem.removeTree("groups/" + name)
             }
         }
+        self.host = host
+        do { try followLayout() } catch {
+            self.host = nil
+            throw error
+        }
+        self.host = nil
         if fileSystem.isPowerOff { throw FileError(.io, .open, path: "", reason: "the power is off") }
         self.host = host
+    }
+
+    /// Hosts what belongs here or was left here, and says where all groups belong.
+    func followLayout() throws {
+        guard let host else { return }
+        for group in cluster.groups {
+            let belongsHere = cluster.homes[group]!.contains(id)
+            if tablets[group] == nil, !retired.contains(group),
+                try belongsHere || fileSystem.exists("groups/\(group.rawValue)")
+            {
+                let marker = "groups/\(group.rawValue)/newcomer"
+                if cluster.hasMoved, try !fileSystem.exists("groups/\(group.rawValue)") {
+                    // The mark is there before the directory has the name that makes it a replica.
+                    let unfinished = "groups/\(group.rawValue).new"
+                    try fileSystem.createDirectory(unfinished)
+                    try fileSystem.replace(unfinished + "/newcomer", with: [1])
+                    try fileSystem.rename(unfinished, to: "groups/\(group.rawValue)")
+                    try fileSystem.synchronizeDirectory("groups")
+                }
+                let isNewcomer = try fileSystem.exists(marker)
+                let tablet = try makeTablet("groups/\(group.rawValue)")
+                tablet.onApply = { [unowned self] in self.applied($0, in: group) }
+                tablet.onRole = { [unowned self] role in
+                    if !role.isLeader { self.proposals[group] = [:] }
+                }
+                tablets[group] = tablet
+                let preferred =
+                    cluster.preferredLeaders ? cluster.founders[Int(group.rawValue) % cluster.founders.count] : nil
+                do {
+                    try host.add(
+                        group: group, voters: cluster.founders, preferredLeader: preferred, isNewcomer: isNewcomer,
+                        stateMachine: tablet)
+                } catch {
+                    startFailures[group] = error
+                }
+            }
+            host.place(
+                group, voters: cluster.homes[group]!,
+                preferredLeader: cluster.preferredLeaders
+                    ? cluster.homes[group]![Int(group.rawValue) % cluster.homes[group]!.count] : nil)
+        }
+    }
+
+    /// Replicas that are not needed any more, until their files are gone.
+    private var retired: [GroupID] = []
+
+    private func retire() throws {
+        guard let host else { return }
+        if host.logBatchesInFlight == 0 {
+            for group in retired {
+                try fileSystem.rename("groups/\(group.rawValue)", to: "groups/\(group.rawValue).gone")
+                try fileSystem.synchronizeDirectory("groups")
+                try fileSystem.removeTree("groups/\(group.rawValue).gone")
+            }
+            if !retired.isEmpty {
+                retired = []
+                try followLayout()
+            }
+        }
+        for group in host.dispensableGroups {
+            host.remove(group)
+            tablets[group] = nil
+            retired.append(group)
+        }
     }
 
     private func makeTablet(_ directory: String) throws -> any SimulatedTablet {
@@ -352,6 +447,7 @@ final class SimulatedNode: PeerTransport, LogSink {
         tablets = [:]
         batches = []
         proposals = [:]
+        retired = []
     }
 
     // MARK: Work
@@ -361,6 +457,7 @@ final class SimulatedNode: PeerTransport, LogSink {
         writeLog()
         if cluster.now / SimulatedCluster.millisecond % 10 == id.rawValue { host.tick(now: clock) }
         host.flush()
+        try? retire()
         for tablet in tablets.values { tablet.runBackground() }
         if fileSystem.isPowerOff {
             cutPower()

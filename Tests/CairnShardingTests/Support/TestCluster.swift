@@ -51,6 +51,8 @@ final class TestCluster: GroupGateway {
         }
     }
 
+    nonisolated func adopt(_ layout: ClusterLayout) {}
+
     nonisolated func leader(of group: GroupID) -> NodeID? { nil }
 
     nonisolated func call(

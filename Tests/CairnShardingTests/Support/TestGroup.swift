@@ -94,6 +94,8 @@ final class TestGroup: GroupConsensus {
         waitingReads.append(completion)
     }
 
+    func configuration(of group: GroupID) -> Configuration? { Configuration(voters: [node]) }
+
     func leader(of group: GroupID) -> NodeID? {
         replica.role.isLeader ? node : nil
     }

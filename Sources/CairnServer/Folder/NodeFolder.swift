@@ -1,0 +1,59 @@
+import CairnFiles
+public import CairnRaft
+public import CairnSharding
+
+/// A data folder made for a node that joins a running cluster: all that it has to know is in it, so that `cairn serve
+/// --data DIR` needs no configuration.
+public enum NodeFolder {
+    /// Makes the folder of a node that the cluster has taken in.
+    ///
+    /// - Parameter layout: the one that holds the node.
+    /// - Throws: ``ConfigurationError`` when the folder belongs to another node; what the file system says.
+    public static func prepare(_ directory: String, node: NodeID, cluster: String, layout: ClusterLayout) throws {
+        let fileSystem = PosixFileSystem()
+        try fileSystem.createDirectory(directory)
+        try NodeIdentity(
+            cluster: cluster, node: node, groups: layout.dataGroups.count, replicas: layout.replicas,
+            founders: layout.founders
+        ).claim(directory, fileSystem)
+        try StoredLayout.write(layout, in: directory, fileSystem)
+    }
+
+    /// Whether the folder is free to become a node's: it is not there, or it is empty.
+    public static func isFree(_ directory: String) throws -> Bool {
+        let fileSystem = PosixFileSystem()
+        return try !fileSystem.exists(directory) || fileSystem.list(directory).isEmpty
+    }
+
+    /// The configuration that a folder holds by itself: who the node is, and the cluster as it was last seen; nil when it does
+    /// not.
+    static func configuration(of directory: String) throws -> NodeConfiguration? {
+        let fileSystem = PosixFileSystem()
+        guard let identity = try NodeIdentity.read(in: directory, fileSystem),
+            let layout = try StoredLayout.read(in: directory, fileSystem)
+        else { return nil }
+        var result = NodeConfiguration(standaloneIn: directory)
+        result.node = identity.node
+        result.clusterName = identity.cluster
+        result.dataGroups = identity.groups
+        result.replicas = identity.replicas
+        result.nodes = try layout.nodes.map { node in
+            guard let client = SocketEndpoint(parsing: node.clientAddress),
+                let peer = SocketEndpoint(parsing: node.peerAddress),
+                let http = SocketEndpoint(parsing: node.httpAddress)
+            else {
+                throw ConfigurationError(
+                    key: "node.data", problem: "the layout in \(directory) has an address that cannot be read",
+                    fix: "copy the file 'layout' from another node")
+            }
+            return NodeAddress(id: node.id, client: client, peer: peer, http: http)
+        }
+        result.founders = identity.founders
+        return result
+    }
+}
+
+extension ClusterLayout {
+    /// The nodes with which the cluster began, as far as groups remember them.
+    var founders: [NodeID] { Set(groups.flatMap(\.founders)).sorted() }
+}

@@ -1,0 +1,137 @@
+import CairnDatabase
+import CairnQuery
+import CairnRaft
+import CairnReplication
+import CairnSharding
+import NIOCore
+
+// Following the cluster's layout: which nodes there are, and which replicas belong here.
+extension NodeLoop {
+    /// Takes a newer layout over on this loop; the network has it already.
+    func adopt(_ layout: ClusterLayout) {
+        router?.adopt(layout)
+        guard let peers, let host else { return }
+        transport?.use(peers.hostConnections())
+        do { try hostGroups(of: layout) } catch {
+            shared.logger.error("a replica that belongs here cannot be made", metadata: ["reason": "\(error)"])
+        }
+        host.learnPeers(layout.nodes.map(\.id))
+        setNeedsFlush()
+    }
+
+    /// Opens the replicas that belong on this loop or were left on it, and says where all of them belong.
+    ///
+    /// A replica that is new here has no vote, and waits for the group's leader to send it what the group has.
+    func hostGroups(of layout: ClusterLayout) throws {
+        guard let storage, let host else { return }
+        let node = shared.configuration.node
+        for description in layout.groups where loop(of: description.id) === self {
+            let belongsHere = description.voters.contains(node)
+            if groups[description.id] == nil, !retired.contains(where: { $0.group == description.id }),
+                try belongsHere || storage.hasReplica(of: description.id)
+            {
+                // Under the configuration's own layout every node begins; later, a replica is added to what there is.
+                let (group, isNewcomer) = try storage.openGroup(
+                    description.id, isNew: layout.version > 0, on: self)
+                try host.add(
+                    group: description.id, voters: description.founders,
+                    preferredLeader: description.preferredLeader, isNewcomer: isNewcomer, stateMachine: group)
+                group.attach(host)
+                groups[description.id] = group
+                groupsInOrder.append(group)
+            }
+            host.place(description.id, voters: description.voters, preferredLeader: description.preferredLeader)
+        }
+        groupsInOrder.sort { $0.group < $1.group }
+    }
+
+    /// Gives up replicas whose group goes on without this node, and deletes what was given up before.
+    func retireGroups() {
+        guard let host, let storage else { return }
+        if host.logBatchesInFlight == 0, !retired.isEmpty {
+            for group in retired {
+                do {
+                    try group.close()
+                    try storage.removeReplica(of: group.group)
+                    shared.logger.info("a replica moved away", metadata: ["group": "\(group.group.rawValue)"])
+                } catch {
+                    shared.logger.error(
+                        "a replica that moved away could not be deleted",
+                        metadata: ["group": "\(group.group.rawValue)", "reason": "\(error)"])
+                }
+            }
+            retired = []
+            // One of them may have been wanted again meanwhile.
+            adopt(shared.layout)
+        }
+        for group in host.dispensableGroups {
+            host.remove(group)
+            guard let replica = groups.removeValue(forKey: group) else { continue }
+            groupsInOrder.removeAll { $0 === replica }
+            retired.append(replica)
+        }
+    }
+
+    // MARK: Watching
+
+    /// Looks for a newer layout in the meta group, and, where that group is led, after the other nodes. About once a second,
+    /// on the node's first loop.
+    func watchLayout() {
+        guard index == 0, host != nil, let router, !isWatchingLayout else { return }
+        isWatchingLayout = true
+        Task.immediate(executorPreference: tasks) {
+            if let stored = try? await router.storedLayout(deadline: clock.nanoseconds + 2_000_000_000) {
+                adoptEverywhere(stored)
+            }
+            await judgePeers(router)
+            isWatchingLayout = false
+        }
+    }
+
+    /// Makes a newer layout durable, and then what the whole node goes by.
+    func adoptEverywhere(_ layout: ClusterLayout) {
+        guard layout.version > shared.layout.version, let storage, let peers else { return }
+        do { try storage.store(layout) } catch {
+            shared.logger.error("the cluster's layout cannot be written", metadata: ["reason": "\(error)"])
+            return
+        }
+        guard shared.adopt(layout) else { return }
+        shared.logger.info("the cluster has a new layout", metadata: ["version": "\(layout.version)"])
+        peers.adopt(layout)
+        for loop in siblings { loop.onLoop { $0.adopt(layout) } }
+    }
+
+    /// Who was heard of so recently is there.
+    private static let freshNanoseconds: UInt64 = 3_000_000_000
+
+    /// On the meta group's leader: has the replicas of a node that is silent for too long made anew elsewhere, and takes it
+    /// back when it answers again.
+    private func judgePeers(_ router: Router) async {
+        let limit = UInt64(shared.configuration.rebuildAfterSeconds) * 1_000_000_000
+        guard let peers, groups[.meta]?.role.isLeader == true, limit > 0 else {
+            leadsMetaSince = nil
+            return
+        }
+        peers.ping()
+        let now = clock.nanoseconds
+        let since = leadsMetaSince ?? now
+        leadsMetaSince = since
+        for node in shared.layout.nodes where node.id != shared.configuration.node {
+            let heard = peers.lastHeard(node.id)
+            let change: LayoutChange
+            switch node.state {
+            case .active where max(heard ?? 0, since) + limit < now: change = .markLost(node.id)
+            case .lost where heard.map { $0 + Self.freshNanoseconds > now } ?? false: change = .activate(node.id)
+            default: continue
+            }
+            do throws(QueryError) {
+                adoptEverywhere(try await router.changeLayout(change, deadline: now + 5_000_000_000))
+                shared.logger.warning("a node was judged", metadata: ["change": "\(change)"])
+            } catch {
+                // Mostly: there is no node left to put its replicas on.
+                shared.logger.debug(
+                    "a silent node keeps its replicas", metadata: ["node": "\(node.id.rawValue)", "reason": "\(error)"])
+            }
+        }
+    }
+}
