@@ -44,6 +44,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CCRC32C"),
+        .target(name: "CShortSeal", dependencies: ["COpenSSL"]),
 
         // The cores: synchronous, deterministic, without sockets, clocks, threads or randomness of their own.
         .target(name: "CairnBSON", swiftSettings: swiftSettings),
@@ -52,7 +53,8 @@ let package = Package(
         .target(
             name: "CairnFiles",
             dependencies: [
-                "CCRC32C", "COpenSSL", "CSnappy", .product(name: "SystemPackage", package: "swift-system"),
+                "CCRC32C", "COpenSSL", "CShortSeal", "CSnappy",
+                .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings),
         .target(name: "CairnStorage", dependencies: ["CairnFiles"], swiftSettings: swiftSettings),

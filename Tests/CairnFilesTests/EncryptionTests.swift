@@ -30,13 +30,15 @@ func testMasterKey(_ byte: UInt8 = 7) -> MasterKey {
         #expect(key == bytes("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"))
     }
 
-    @Test func emptyAndLongTextsComeBack() throws {
+    /// Texts up to 1,024 bytes are sealed in another way than longer ones, and opened in one.
+    @Test func textsOfEveryLengthComeBackFromOneSealer() throws {
         let cipher = FileCipher(.none, key: KeyMaterial.random(32))
+        let sealer = cipher.makeSealer()
         var random = SeededGenerator(seed: 3)
-        for count in [0, 1, 15, 16, 17, 4095, 4096, 1 << 20] {
+        for count in Array(0...1100) + [4095, 4096, 1 << 20, 130, 0, 1024] {
             let text = random.bytes(count)
             var sealed: [UInt8] = [1, 2, 3] + text
-            cipher.makeSealer().seal(&sealed, from: 3, FileCipher.Nonce(UInt64(count), 9))
+            sealer.seal(&sealed, from: 3, FileCipher.Nonce(UInt64(count), 9))
             #expect(sealed.count == 3 + count + FileCipher.tagBytes)
             #expect(Array(sealed.prefix(3)) == [1, 2, 3])
             #expect(

@@ -1,4 +1,5 @@
 import COpenSSL
+import CShortSeal
 import Synchronization
 
 /// AES-256-GCM (NIST SP 800-38D) under a key that belongs to one file, by the system's libcrypto.
@@ -48,26 +49,33 @@ public final class FileCipher: Sendable {
     }
 
     /// What one writer seals with.
-    public func makeSealer() -> Sealer { Sealer(label: label, context: GCMContext(key, encrypts: true)) }
+    public func makeSealer() -> Sealer { Sealer(label: label, key: key) }
 
     /// Seals for one writer; only its owner may use it.
     public final class Sealer: Sendable {
         public let label: Label
-        private let context: GCMContext
+        private let short: ShortSeal
+        private let long: GCMContext
 
-        fileprivate init(label: Label, context: GCMContext) {
+        fileprivate init(label: Label, key: [UInt8]) {
             self.label = label
-            self.context = context
+            short = ShortSeal(key)
+            long = GCMContext(key, encrypts: true)
         }
 
         /// Seals what stands in `bytes` from `start` on, in place, and appends the tag.
         public func seal(_ bytes: inout [UInt8], from start: Int, _ nonce: Nonce) {
             let count = bytes.count - start
-            bytes.append(contentsOf: repeatElement(0, count: FileCipher.tagBytes))
+            let room: (UInt64, UInt64) = (0, 0)
+            unsafe withUnsafeBytes(of: room) { unsafe bytes.append(contentsOf: $0) }
             unsafe bytes.withUnsafeMutableBytes { buffer in
                 // Safety: `count` bytes from `start` on and as many as a tag has behind them were there or just made.
                 let text = unsafe (buffer.baseAddress! + start).assumingMemoryBound(to: UInt8.self)
-                unsafe context.seal(text, count, tag: text + count, nonce)
+                if count <= ShortSeal.bytesMax {
+                    unsafe short.seal(text, count, tag: text + count, nonce)
+                } else {
+                    unsafe long.seal(text, count, tag: text + count, nonce)
+                }
             }
         }
     }
@@ -106,6 +114,40 @@ private final class Contexts: Sendable {
     }
 }
 
+extension FileCipher.Nonce {
+    /// The twelve bytes that GCM takes.
+    @inline(__always)
+    fileprivate func withBytes<Result>(_ body: (UnsafePointer<UInt8>) -> Result) -> Result {
+        let bytes = (wide.littleEndian, narrow.littleEndian)
+        // Safety: twelve bytes without gaps, as the layout of a pair with the wider number first is.
+        return unsafe withUnsafeBytes(of: bytes) { unsafe body($0.baseAddress!.assumingMemoryBound(to: UInt8.self)) }
+    }
+}
+
+/// One expanded key for texts so short that what EVP does around a text would cost more than the text: nearly every record
+/// of a log. What it makes is what ``GCMContext`` makes.
+///
+/// Safety (`@unchecked Sendable`): a sealer's, and only the sealer's owner uses that.
+@safe
+private final class ShortSeal: @unchecked Sendable {
+    static let bytesMax = Int(CAIRN_SHORT_SEAL_MAX)
+    private let seal: OpaquePointer
+
+    init(_ key: [UInt8]) {
+        guard let seal = unsafe cairn_short_seal_new(key) else { preconditionFailure("libcrypto has no AES-256") }
+        unsafe self.seal = seal
+    }
+
+    deinit { unsafe cairn_short_seal_free(seal) }
+
+    func seal(
+        _ text: UnsafeMutablePointer<UInt8>, _ count: Int, tag: UnsafeMutablePointer<UInt8>, _ nonce: FileCipher.Nonce
+    ) {
+        let status = unsafe nonce.withBytes { unsafe cairn_short_seal_apply(seal, text, count, $0, tag) }
+        precondition(status == 1, "libcrypto did not seal \(count) bytes")
+    }
+}
+
 /// One expanded key.
 ///
 /// Safety (`@unchecked Sendable`): a sealer's belongs to the sealer's owner; whoever has taken one out of ``Contexts`` is the
@@ -124,11 +166,7 @@ private final class GCMContext: @unchecked Sendable {
     deinit { unsafe EVP_CIPHER_CTX_free(context) }
 
     private func begin(_ nonce: FileCipher.Nonce) {
-        let bytes = (nonce.wide.littleEndian, nonce.narrow.littleEndian)
-        // Safety: twelve bytes are there, as many as a nonce of GCM has.
-        let status = unsafe withUnsafeBytes(of: bytes) {
-            unsafe EVP_CipherInit_ex(context, nil, nil, nil, $0.baseAddress!.assumingMemoryBound(to: UInt8.self), -1)
-        }
+        let status = unsafe nonce.withBytes { unsafe EVP_CipherInit_ex(context, nil, nil, nil, $0, -1) }
         precondition(status == 1, "libcrypto refused a nonce")
     }
 
