@@ -69,7 +69,13 @@ extension StorageError {
         case .corruption, .truncated, .tooLarge, .notFound: code = .corruption
         case .io, .exists: code = .io
         }
-        self.init(code, error.description, file: error.path, offset: error.offset)
+        // The place is carried apart, and what decoding found wrong says all.
+        var message = error.reason
+        if error.operation != .decode || message.isEmpty {
+            message =
+                "\(error.operation.rawValue): \(error.code.rawValue)" + (message.isEmpty ? "" : " (\(message))")
+        }
+        self.init(code, message, file: error.path, offset: error.offset)
     }
 }
 

@@ -17,9 +17,12 @@ struct Inspect: ParsableCommand {
               cairn inspect DATA/groups/1/tablet/MANIFEST-000004  its edits, and the tree after the last
               cairn inspect DATA/groups/1/tablet/000007.wal       its batches
               cairn inspect DATA/groups/1/tablet/000005.sst       footer, properties, blocks
+              cairn inspect DATA/keyring                          how many data keys, and which is active
+              cairn inspect --verify DATA                         checks every block of every file, and counts them
 
-            Files are read and checked whole, however little is shown; the tables of a folder only with --verify.
-            Nothing is ever written and no lock is taken, so the node may be down or up.
+            Files are read and checked whole, however little is shown; the tables of a folder only with --verify, which
+            shows how far it is and, at the end, how much was checked instead of what is in the files. Nothing is ever
+            written and no lock is taken, so the node may be down or up.
 
             The exit code is 0 when all is well, 1 when something is damaged (each place is named on a line that
             begins with DAMAGE), and 2 when PATH cannot be read or is nothing that a node writes.
@@ -34,7 +37,7 @@ struct Inspect: ParsableCommand {
     @Option(help: ArgumentHelp("Show at most this many lines of each list; 0 shows all.", valueName: "count"))
     var limit = 20
 
-    @Flag(help: "Read and check every block of a folder's tables too.")
+    @Flag(help: "Check every block of every file at or below PATH, and show what was checked.")
     var verify = false
 
     @Option(help: ArgumentHelp("The master key of an encrypted data folder.", valueName: "file"))
@@ -48,15 +51,22 @@ struct Inspect: ParsableCommand {
     }
 
     func run() throws {
+        let fileSystem: PosixFileSystem
+        do throws(FileError) { fileSystem = PosixFileSystem(keyring: try openKeyring()) } catch {
+            print("cairn inspect: \(error)")
+            throw ExitCode(2)
+        }
+        if verify { try verify(in: fileSystem) } else { try show(in: fileSystem) }
+    }
+
+    private func show(in fileSystem: PosixFileSystem) throws {
         var options = InspectionOptions()
         options.showsKeys = keys
         options.linesMax = limit == 0 ? nil : limit
-        options.readsEveryBlock = verify
         options.describeKey = { KeyDescription.text(of: $0) }
         options.describePayload = { ProposalDescription.lines(of: $0, showsKeys: $1) }
         var report = InspectionReport { print($0) }
         do throws(FileError) {
-            let fileSystem = PosixFileSystem(keyring: try openKeyring())
             try DataDirectoryInspector(fileSystem: fileSystem, options: options).inspect(path, into: &report)
         } catch {
             print("cairn inspect: \(error)")
@@ -71,11 +81,16 @@ struct Inspect: ParsableCommand {
     private func openKeyring() throws(FileError) -> Keyring? {
         let fileSystem = PosixFileSystem()
         guard let keyFile else {
+            // What a keyring says about itself needs no key.
+            if (try? KeyringInspector.isKeyring(path, in: fileSystem)) == true { return nil }
             guard let found = try nearestKeyring(fileSystem) else { return nil }
             throw FileError(.wrongKey, .open, path: path, reason: "\(found) says it is encrypted; pass --key-file")
         }
         let master = try MasterKey(try fileSystem.contents(of: keyFile, limit: 4096), source: keyFile)
         if let keyring { return try Keyring.open(keyring, master: master, createIfMissing: false, in: fileSystem) }
+        if (try? KeyringInspector.isKeyring(path, in: fileSystem)) == true {
+            return try Keyring.open(path, master: master, createIfMissing: false, in: fileSystem)
+        }
         guard let found = try nearestKeyring(fileSystem) else {
             throw FileError(.notFound, .open, path: path, reason: "no keyring above it; name one with --keyring")
         }

@@ -136,7 +136,10 @@ def test_inspect_reads_a_running_node_and_a_stopped_one(cluster):
     cluster.run("stop", 2)
     stopped = run(executable(cluster), "inspect", "--verify", data)
     assert stopped.returncode == 0, stopped.stdout
-    assert "DAMAGE" not in stopped.stdout
+    assert "DAMAGE" not in stopped.stdout and "no damage" in stopped.stdout
+    rows = {line[:22].strip(): line[22:].split() for line in stopped.stdout.splitlines()}
+    assert int(rows["tables"][0]) > 0 and int(rows["Raft log segments"][1]) > 0, stopped.stdout
+    assert int(rows["all"][0]) == sum(int(row[0]) for name, row in rows.items() if len(row) == 3 and name not in ("", "all")), stopped.stdout
     assert run(executable(cluster), "inspect", "/etc/hostname").returncode != 0
 
 

@@ -53,7 +53,7 @@ public final class Keyring: Sendable {
         _ path: String, master: MasterKey, createIfMissing: Bool = true, in fileSystem: any FileSystem
     ) throws(FileError) -> Keyring {
         if try fileSystem.exists(path) {
-            let contents = try fileSystem.contents(of: path, limit: 16 << 20)
+            let contents = try fileSystem.contents(of: path, limit: KeyringFile.bytesMax)
             let file = try KeyringFile(decoding: contents, master: master, path: path)
             return Keyring(
                 path: path, master: master, fileSystem: fileSystem,
@@ -107,7 +107,8 @@ public final class Keyring: Sendable {
         let fresh = keys.filter { known[$0.id] == nil }
         guard !fresh.isEmpty else { return }
         try change { state in
-            for key in fresh where !state.keys.contains(where: { $0.id == key.id }) { state.keys.append(key) }
+            var ids = Set(state.keys.map(\.id))
+            for key in fresh where ids.insert(key.id).inserted { state.keys.append(key) }
         }
     }
 

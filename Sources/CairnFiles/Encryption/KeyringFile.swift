@@ -7,9 +7,9 @@ struct KeyringFile {
     var activeID: UInt64
 
     static let magic: [UInt8] = Array("CairnKey".utf8)
-    static let formatVersion: UInt32 = 1
-    private static let headBytes = 48
-    private static let keyBytes = 8 + 32 + FileCipher.tagBytes
+    static let headBytes = 48
+    static let keyBytes = 8 + 32 + FileCipher.tagBytes
+    static let bytesMax = 16 << 20
 
     init(keys: [Keyring.DataKey], activeID: UInt64) {
         self.keys = keys
@@ -22,7 +22,7 @@ struct KeyringFile {
         let salt = KeyMaterial.random(16)
         let sealer = Self.cipher(master, salt).makeSealer()
         var bytes = Self.magic
-        bytes.append(littleEndian: Self.formatVersion)
+        bytes.append(littleEndian: KeyringOutline.formatVersion)
         bytes.append(littleEndian: UInt32(keys.count))
         bytes += salt
         bytes.append(littleEndian: activeID)
@@ -38,30 +38,12 @@ struct KeyringFile {
     }
 
     init(decoding bytes: [UInt8], master: MasterKey, path: String) throws(FileError) {
-        func damaged(_ reason: String, at offset: Int) -> FileError {
-            FileError(.corruption, .decode, path: path, offset: UInt64(offset), reason: reason)
-        }
-        guard bytes.count >= Self.headBytes + 4, bytes.prefix(8).elementsEqual(Self.magic) else {
-            throw damaged("not a keyring", at: 0)
-        }
-        let version = bytes[...].loadUInt32(at: 8)
-        guard version == Self.formatVersion else {
-            throw FileError(.unsupported, .decode, path: path, offset: 8, reason: "keyring version \(version)")
-        }
-        let end = bytes.count - 4
-        guard bytes[...].loadUInt32(at: end) == CRC32C.checksum(bytes[..<end]) else {
-            throw damaged("checksum of the keyring", at: end)
-        }
-        let count = Int(bytes[...].loadUInt32(at: 12))
-        guard (1...Keyring.keysMax).contains(count), end == Self.headBytes + count * Self.keyBytes else {
-            throw damaged("\(count) keys in \(bytes.count) bytes", at: 12)
-        }
-        let cipher = Self.cipher(master, Array(bytes[16..<32]))
-        activeID = bytes[...].loadUInt64(at: 32)
+        let outline = try KeyringOutline(decoding: bytes, path: path)
+        let cipher = Self.cipher(master, outline.salt)
+        activeID = outline.activeID
         keys = []
-        for place in 0..<count {
+        for (place, id) in outline.keyIDs.enumerated() {
             let offset = Self.headBytes + place * Self.keyBytes
-            let id = bytes[...].loadUInt64(at: offset)
             let sealed = bytes[(offset + 8)..<(offset + Self.keyBytes)]
             guard let key = unsafe cipher.open(sealed.span.bytes, FileCipher.Nonce(id, UInt32(place))) else {
                 throw FileError(
@@ -69,10 +51,6 @@ struct KeyringFile {
                     reason: "the master key does not open data key \(Keyring.name(id))")
             }
             keys.append(Keyring.DataKey(id: id, bytes: key))
-        }
-        let active = activeID
-        guard keys.contains(where: { $0.id == active }) else {
-            throw damaged("the active key \(Keyring.name(active)) is not among the keys", at: 32)
         }
     }
 

@@ -6,12 +6,25 @@
 public struct InspectionReport {
     /// All damage so far, in the order in which it was met.
     public private(set) var damages: [InspectedDamage] = []
+    /// What was read and found whole.
+    public private(set) var checked = InspectedAmount()
     private var depth = 0
     private let write: (String) -> Void
+    private let noteChecked: (UInt64) -> Void
 
-    /// - Parameter write: Takes each line as it comes, without its end.
-    public init(write: @escaping (String) -> Void) {
+    /// - Parameters:
+    ///   - noteChecked: Hears of each piece that was found whole, with its bytes, for those who show how far it is.
+    ///   - write: Takes each line as it comes, without its end.
+    public init(noteChecked: @escaping (UInt64) -> Void = { _ in }, write: @escaping (String) -> Void) {
+        self.noteChecked = noteChecked
         self.write = write
+    }
+
+    /// Counts a block or a record that is whole.
+    public mutating func check(bytes: UInt64) {
+        checked.blocks += 1
+        checked.bytes += bytes
+        noteChecked(bytes)
     }
 
     public mutating func line(_ text: String) {
@@ -67,6 +80,15 @@ public struct InspectionReport {
         let reason = error.reason.isEmpty ? "\(error.operation.rawValue): \(error.code.rawValue)" : error.reason
         damage(error.path, at: error.offset, reason)
     }
+}
+
+/// How much of a file was checked.
+public struct InspectedAmount: Hashable, Sendable {
+    /// Blocks of tables, records of logs, and small files as one block.
+    public var blocks: UInt64 = 0
+    public var bytes: UInt64 = 0
+
+    public init() {}
 }
 
 /// Lines that wait to be shown.
@@ -159,6 +181,19 @@ public enum InspectionText {
     public static func fileID(_ id: UInt64) -> String {
         let digits = String(id, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    /// "164 B", "1.2 GiB".
+    public static func size(_ bytes: UInt64) -> String {
+        guard bytes >= 1024 else { return "\(bytes) B" }
+        let units = ["KiB", "MiB", "GiB", "TiB"]
+        var tenths = bytes / 1024 * 10 + bytes % 1024 * 10 / 1024
+        var unit = 0
+        while tenths >= 10_240, unit < units.count - 1 {
+            tenths /= 1024
+            unit += 1
+        }
+        return tenths < 1000 ? "\(tenths / 10).\(tenths % 10) \(units[unit])" : "\(tenths / 10) \(units[unit])"
     }
 
     /// "1 edit", "2 edits".

@@ -6,6 +6,7 @@ import CairnStorage
 ///
 /// ```
 /// NODE_ID                 whose directory it is
+/// keyring                 the data keys, where data is encrypted
 /// raft/                   the shared log: segment-N, spare-N
 /// groups/GROUP/tablet/    an engine: CURRENT, MANIFEST-N, N.wal, N.sst
 /// groups/GROUP/TABLET     which directory beside it is the tablet, once a snapshot replaced the first
@@ -43,34 +44,30 @@ public struct DataDirectoryInspector: Sendable {
     // MARK: - Files
 
     private func file(_ path: String, into report: inout InspectionReport) throws(FileError) {
-        let name = Self.name(of: path)
-        if SharedLogInspector.isSpare(name) {
-            return report.line("a file of \(try fileSystem.size(of: path)) bytes that waits to become a segment")
+        guard let kind = try DataFile.kind(of: path, in: fileSystem) else {
+            throw FileError(.unsupported, .decode, path: path, reason: "no file of a node")
         }
-        if name == "NODE_ID" || name == "TABLET" { return text(path, into: &report) }
-        if SharedLogInspector.isSegment(name) { return log.segment(path, into: &report) }
-        var kind = EngineInspector.kind(ofName: name)
-        if kind == nil { kind = try self.kind(ofContents: path) }
+        show(path, kind, into: &report)
+    }
+
+    /// Shows a file of a known kind, all of which is read.
+    func show(_ path: String, _ kind: DataFile.Kind, into report: inout InspectionReport) {
         switch kind {
         case .table: engine.table(path, into: &report)
         case .wal: engine.wal(path, into: &report)
         case .manifest: engine.manifest(path, into: &report)
+        case .segment: log.segment(path, into: &report)
+        case .keyring: KeyringInspector(fileSystem: fileSystem).keyring(path, into: &report)
         case .current: engine.current(path, into: &report)
-        case .lock: report.line("the lock of whoever has the directory open; it has no contents")
-        case nil: log.segment(path, into: &report)
+        case .note: text(path, into: &report)
+        case .idle:
+            let size = (try? fileSystem.size(of: path)) ?? 0
+            report.line(
+                Self.name(of: path) == "LOCK"
+                    ? "the lock of whoever has the directory open; it has no contents"
+                    : "a file of \(size) bytes that waits to become a segment")
+        case .unfinished: report.line("on its way to another name, or left over")
         }
-    }
-
-    /// What a file of another name is; nil for a segment of the shared log.
-    private func kind(ofContents path: String) throws(FileError) -> EngineInspector.Kind? {
-        let file = try fileSystem.open(path)
-        let head = try file.read(at: 0, upTo: RecordLogHeader.byteCount)
-        if let header = try? RecordLogHeader(decoding: head[...], path: path) {
-            if SharedLogInspector.isSegment(header.kind) { return nil }
-            if let kind = EngineInspector.kind(ofLog: header.kind) { return kind }
-        }
-        if try EngineInspector.isTable(path, in: fileSystem) { return .table }
-        throw FileError(.unsupported, .decode, path: path, reason: "no file of a node")
     }
 
     /// A small file whose contents say all.
@@ -81,6 +78,7 @@ public struct DataDirectoryInspector: Sendable {
             guard !text.isEmpty, Array(text.utf8) == bytes, !bytes.contains(0) else {
                 return report.damage(path, at: 0, "no text")
             }
+            report.check(bytes: UInt64(bytes.count))
             for line in text.split(separator: "\n") { report.line(String(line)) }
         } catch {
             report.damage(error)
@@ -120,12 +118,18 @@ public struct DataDirectoryInspector: Sendable {
         } else {
             report.line("NODE_ID is missing")
         }
+        if names.contains("keyring") {
+            report.line("keyring")
+            report.indented { report in
+                KeyringInspector(fileSystem: fileSystem).keyring("\(path)/keyring", into: &report)
+            }
+        }
         if names.contains("raft") {
             report.line("raft")
             report.indented { report in log.directory("\(path)/raft", into: &report) }
         }
         if names.contains("groups") { groups("\(path)/groups", into: &report) }
-        let others = names.filter { !["NODE_ID", "LOCK", "raft", "groups"].contains($0) }
+        let others = names.filter { !["NODE_ID", "LOCK", "keyring", "raft", "groups"].contains($0) }
         if !others.isEmpty { report.line("others: \(others.joined(separator: ", "))") }
     }
 

@@ -30,6 +30,7 @@ public struct SharedLogInspector: Sendable {
     public func segment(_ path: String, into report: inout InspectionReport) {
         do throws(FileError) {
             var walk = try RecordLogWalk(path, kind: SharedLog.kind, knownEnd: end(of: path), in: fileSystem)
+            report.check(bytes: UInt64(RecordLogHeader.byteCount))
             report.line(
                 "segment \(walk.header.number), file id \(InspectionText.fileID(walk.header.fileID)), "
                     + "the one before ends at \(walk.header.note)")
@@ -46,6 +47,7 @@ public struct SharedLogInspector: Sendable {
                         report.damage(path, at: record.offset, "a record that this version does not know")
                         continue
                     }
+                    report.check(bytes: record.end - record.offset)
                     if tag.kind != .closed { groups[tag.group, default: GroupTally()].add(tag, record) }
                     if list.showsNext, tag.kind == .entry || tag.kind == .relocatedEntry,
                         let entry = EntryRecord.entry(of: record.body), entry.kind == .normal

@@ -19,10 +19,15 @@ extension GroupHost {
         "\(directory)/\(group.rawValue)"
     }
 
+    /// Whether a folder in a group's goes away at the next start.
+    static func isUnfinishedSnapshot(_ name: String) -> Bool {
+        name.hasPrefix(incomingPrefix) || name.hasPrefix(outgoingPrefix)
+    }
+
     func removeUnfinishedSnapshots(of group: GroupID) {
         let parent = groupDirectory(group)
         guard let names = try? fileSystem.list(parent) else { return }
-        for name in names where name.hasPrefix(Self.incomingPrefix) || name.hasPrefix(Self.outgoingPrefix) {
+        for name in names where Self.isUnfinishedSnapshot(name) {
             try? fileSystem.removeTree(parent + "/" + name)
         }
     }

@@ -44,7 +44,7 @@ extension EngineInspector {
     }
 
     /// Reads the manifest; more than once if a running engine begins another at this moment.
-    private func manifest(of directory: String) throws(StorageError) -> (state: ManifestState, number: UInt64)? {
+    func manifest(of directory: String) throws(StorageError) -> (state: ManifestState, number: UInt64)? {
         for _ in 0..<3 {
             do throws(StorageError) {
                 return try Manifest.read(in: directory, fileSystem: fileSystem)

@@ -5,6 +5,7 @@ extension EngineInspector {
     public func wal(_ path: String, into report: inout InspectionReport) {
         do throws(FileError) {
             var walk = try RecordLogWalk(path, kind: WriteAheadLog.kind, in: fileSystem)
+            report.check(bytes: UInt64(RecordLogHeader.byteCount))
             show(walk.header, of: path, into: &report)
             report.line("batches")
             var list = InspectionList(options)
@@ -18,6 +19,7 @@ extension EngineInspector {
                 case .record(let record):
                     do throws(StorageError) {
                         let batch = try WALRecord(record, path: path)
+                        report.check(bytes: record.end - record.offset)
                         if let last, batch.sequence != last &+ 1 {
                             report.damage(path, at: record.offset, "record #\(batch.sequence) after #\(last)")
                         }
@@ -63,6 +65,7 @@ extension EngineInspector {
     public func manifest(_ path: String, into report: inout InspectionReport) {
         do throws(FileError) {
             var walk = try RecordLogWalk(path, kind: Manifest.kind, in: fileSystem)
+            report.check(bytes: UInt64(RecordLogHeader.byteCount))
             show(walk.header, of: path, into: &report)
             report.line("edits")
             var state = ManifestState()
@@ -78,6 +81,7 @@ extension EngineInspector {
                             to: &report,
                             "at \(record.offset): \(record.end - record.offset) bytes, \(describe(edit))")
                         try state.apply(edit, path: path, offset: record.offset)
+                        report.check(bytes: record.end - record.offset)
                     } catch {
                         note(error, about: path, in: &report)
                     }

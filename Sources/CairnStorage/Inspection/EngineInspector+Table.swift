@@ -14,6 +14,7 @@ extension EngineInspector {
     ) {
         do throws(StorageError) {
             let parts = try TableParts(path, expected: expected, in: fileSystem)
+            report.check(bytes: UInt64(TableFooter.byteCount))
             report.facts([
                 "size": InspectionText.count(parts.size, "byte"),
                 "file id": InspectionText.fileID(parts.footer.fileID),
@@ -47,6 +48,7 @@ extension EngineInspector {
         let handle = parts.footer.index
         let index = BlockIterator()
         try index.reset(try parts.block(handle), path: parts.path, offset: handle.offset)
+        report.check(bytes: UInt64(handle.byteCount))
         report.line("index at \(handle.offset), \(handle.byteCount) bytes")
         report.line("blocks")
         var list = InspectionList(options)
@@ -77,6 +79,7 @@ extension EngineInspector {
                         }
                         try data.next()
                     }
+                    report.check(bytes: UInt64(target.byteCount))
                     list.add(
                         to: &report,
                         "at \(target.offset): \(target.byteCount) bytes, \(block.count) decoded, "
@@ -109,6 +112,7 @@ extension EngineInspector {
         guard handle.byteCount > 0 else { return report.line("filter: none") }
         do throws(StorageError) {
             let filter = try BloomFilter(decoding: try parts.block(handle), path: parts.path, offset: handle.offset)
+            report.check(bytes: UInt64(handle.byteCount))
             report.line("filter at \(handle.offset), \(handle.byteCount) bytes, \(filter.byteCount) decoded")
         } catch {
             note(error, about: parts.path, in: &report)
@@ -124,6 +128,7 @@ extension EngineInspector {
             let tombstones = try RangeTombstones(
                 decoding: try parts.block(handle), path: parts.path, offset: handle.offset)
             found.add(tombstones)
+            report.check(bytes: UInt64(handle.byteCount))
             report.line("range tombstones at \(handle.offset), \(handle.byteCount) bytes")
             report.indented { report in
                 var list = InspectionList(options)
@@ -148,6 +153,7 @@ extension EngineInspector {
             let properties = try bytes.withBorrowedBytes { view throws(StorageError) in
                 try TableDescription(decoding: view, path: parts.path, offset: handle.offset)
             }
+            report.check(bytes: UInt64(handle.byteCount))
             report.line("properties at \(handle.offset), \(handle.byteCount) bytes")
             report.indented { report in
                 report.facts([

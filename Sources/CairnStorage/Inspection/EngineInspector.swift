@@ -52,6 +52,7 @@ public struct EngineInspector: Sendable {
             guard text.hasSuffix("\n"), case .manifest? = FileName(String(text.dropLast())) else {
                 return report.damage(path, at: 0, "it names no manifest")
             }
+            report.check(bytes: UInt64(text.utf8.count))
             report.line("names the manifest \(text.dropLast())")
         } catch {
             report.damage(error)
