@@ -16,7 +16,10 @@ final class TestGroup {
     /// The payloads of the log; index i is at i - 1. An empty payload is an entry without one.
     var log: [(term: UInt64, payload: [UInt8])] = []
     var term: UInt64 = 1
+    /// The wall clock.
     var now: UInt64 = 1_700_000_000_000
+    /// How far the wall clock was set, which the monotonic clock does not know.
+    private var wallClockSet: Int64 = 0
     var options: GroupDatabaseOptions
 
     static let collection = CollectionID(100)
@@ -34,7 +37,23 @@ final class TestGroup {
         database = try GroupDatabase(engine: engine, group: 1, options: self.options)
     }
 
-    var context: EvaluationContext { EvaluationContext(nowMilliseconds: now) }
+    var context: EvaluationContext {
+        EvaluationContext(nowMilliseconds: now, monotonicMilliseconds: UInt64(Int64(now) - wallClockSet))
+    }
+
+    /// Lets time go by.
+    func advance(_ milliseconds: UInt64) { now += milliseconds }
+
+    /// Sets the wall clock, without any time going by.
+    func setWallClock(back milliseconds: UInt64) {
+        now -= milliseconds
+        wallClockSet -= Int64(milliseconds)
+    }
+
+    func setWallClock(forward milliseconds: UInt64) {
+        now += milliseconds
+        wallClockSet += Int64(milliseconds)
+    }
 
     // MARK: - The log
 

@@ -4,7 +4,7 @@ import CairnStorage
 public struct EvaluationContext: Hashable, Sendable {
     /// Wall-clock milliseconds since 1970: feeds versions, `$currentDate`, session expiry.
     public var nowMilliseconds: UInt64
-    /// Milliseconds of a clock that never jumps: feeds cursor timeouts.
+    /// Milliseconds of a clock that never jumps: feeds cursor timeouts, and session expiry where the wall clock jumped.
     public var monotonicMilliseconds: UInt64
 
     public init(nowMilliseconds: UInt64, monotonicMilliseconds: UInt64? = nil) {

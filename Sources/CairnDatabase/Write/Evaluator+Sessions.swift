@@ -11,6 +11,7 @@ extension Evaluator {
     func beginWrite(
         _ stamp: SessionStamp, _ session: SessionID, _ context: EvaluationContext
     ) throws -> SessionRecord {
+        let now = ages.stamp(context)
         if let known = try sessionRecord(session) {
             guard known.transactionNumber <= stamp.transactionNumber else {
                 throw QueryError(
@@ -26,11 +27,11 @@ extension Evaluator {
                             + "which of its statements were carried out")
                 }
                 var record = known
-                record.milliseconds = max(record.milliseconds, context.nowMilliseconds)
+                record.milliseconds = max(record.milliseconds, now)
                 return record
             }
         }
-        return SessionRecord(transactionNumber: stamp.transactionNumber, milliseconds: context.nowMilliseconds)
+        return SessionRecord(transactionNumber: stamp.transactionNumber, milliseconds: now)
     }
 
     /// The session's record as the tip has it.
@@ -78,9 +79,11 @@ extension Evaluator {
     }
 
     /// Shrinks records that are old, and removes those that are older still.
-    func expireSessions(_ request: GroupRequest) throws -> GroupReply {
-        let before = UInt64(clamping: request.body["before"]?.int64Exactly ?? 0)
-        let forget = UInt64(clamping: request.body["forget"]?.int64Exactly ?? 0)
+    func expireSessions(_ request: GroupRequest, _ context: EvaluationContext) throws -> GroupReply {
+        // Both were counted back from a wall clock that may have been set since the term began.
+        let excess = Int64(clamping: ages.excess(context))
+        let before = UInt64(clamping: (request.body["before"]?.int64Exactly ?? 0) - excess)
+        let forget = UInt64(clamping: (request.body["forget"]?.int64Exactly ?? 0) - excess)
         let lower = SystemKey.prefix(.session)
         let upper = SystemKey.prefixEnd(.session)
         var shrunk: [(key: [UInt8], record: SessionRecord)] = []

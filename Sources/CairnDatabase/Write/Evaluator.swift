@@ -16,6 +16,8 @@ final class Evaluator {
     /// The descriptors as the tip has them.
     var catalog: Catalog
     var clock: VersionClock
+    /// Of the sessions' records.
+    var ages: AgeClock
     /// The largest ceiling that was proposed; no larger version may be promised.
     private(set) var proposedCeiling: Version
     private var ceilingPosition: TipPosition = 0
@@ -41,6 +43,7 @@ final class Evaluator {
         self.options = options
         self.catalog = catalog
         self.clock = clock
+        ages = AgeClock(notBefore: VersionClock.milliseconds(of: engine.lastVersion))
         tip = Tip(term: term)
         proposedCeiling = catalog.ceiling
         objectIDs = ObjectIDGenerator(seed: options.cursorSeed ^ (term &* 0x9E37_79B9_7F4A_7C15))
@@ -151,7 +154,7 @@ final class Evaluator {
         case .releaseIfEmpty: reply = try releaseIfEmpty(request)
         case .promiseReadVersion: return try promiseReadVersion(request, context)
         case .checkExecuted: reply = try checkExecuted(request)
-        case .expireSessions: reply = try expireSessions(request)
+        case .expireSessions: reply = try expireSessions(request, context)
         case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate,
             .members:
             preconditionFailure("\(request.operation) is no write")

@@ -65,7 +65,9 @@ public final class LogWriter: Sendable {
     public func stop() {
         waiting.withLock { $0.isStopping = true }
         bell.ring()
-        while !waiting.withLock({ $0.hasEnded }) { ended.wait(milliseconds: 100) }
+        while !waiting.withLock({ $0.hasEnded }) { ended.wait() }
+        // For whoever else waits here.
+        ended.ring()
     }
 
     private func run() {
@@ -98,7 +100,7 @@ public final class LogWriter: Sendable {
             if idle {
                 hasIdleWork = log.prepareSpare()
             } else {
-                bell.wait(milliseconds: nil)
+                bell.wait()
             }
         }
     }
@@ -113,7 +115,8 @@ public final class LogWriter: Sendable {
             } catch {
                 guard error.code == .outOfSpace, !waiting.withLock({ $0.isStopping }) else { return .failure(error) }
                 stalled.store(true, ordering: .relaxed)
-                bell.wait(milliseconds: 100)
+                // Not until a point of time: the clock may be set back meanwhile.
+                usleep(100_000)
             }
         }
     }
@@ -141,17 +144,8 @@ private final class Bell: Sendable {
         unsafe sem_post(semaphore)
     }
 
-    /// Returns after a ring, or when the time is over; at times for no reason.
-    func wait(milliseconds: Int?) {
-        guard let milliseconds else {
-            unsafe sem_wait(semaphore)
-            return
-        }
-        var until = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &until)
-        until.tv_nsec += milliseconds * 1_000_000
-        until.tv_sec += until.tv_nsec / 1_000_000_000
-        until.tv_nsec %= 1_000_000_000
-        unsafe sem_timedwait(semaphore, &until)
+    /// Returns after a ring; at times for no reason.
+    func wait() {
+        unsafe sem_wait(semaphore)
     }
 }

@@ -18,7 +18,16 @@ final class Monitor<State>: @unchecked Sendable {
     init(_ state: State) {
         self.state = state
         unsafe pthread_mutex_init(mutex, nil)
-        unsafe pthread_cond_init(condition, nil)
+        #if canImport(Darwin)
+            unsafe pthread_cond_init(condition, nil)
+        #else
+            // A wait must not last a day because the wall clock was set back by one.
+            var attributes = pthread_condattr_t()
+            unsafe pthread_condattr_init(&attributes)
+            unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+            unsafe pthread_cond_init(condition, &attributes)
+            unsafe pthread_condattr_destroy(&attributes)
+        #endif
     }
 
     deinit {
@@ -47,10 +56,10 @@ final class Monitor<State>: @unchecked Sendable {
         return result
     }
 
-    /// Waits until `isDone` holds, but no longer than `seconds`.
+    /// Waits until `isDone` holds, but no longer than `seconds`, whatever happens to the wall clock.
     func wait(seconds: Double, until isDone: (State) -> Bool) {
         var deadline = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &deadline)
+        unsafe clock_gettime(Self.clock, &deadline)
         let nanoseconds = deadline.tv_nsec + Int(seconds * 1e9)
         deadline.tv_sec += nanoseconds / 1_000_000_000
         deadline.tv_nsec = nanoseconds % 1_000_000_000
@@ -60,6 +69,12 @@ final class Monitor<State>: @unchecked Sendable {
             guard unsafe pthread_cond_timedwait(condition, mutex, &deadline) == 0 else { return }
         }
     }
+
+    #if canImport(Darwin)
+        private static var clock: clockid_t { CLOCK_REALTIME }
+    #else
+        private static var clock: clockid_t { CLOCK_MONOTONIC }
+    #endif
 
     /// Waits until `body` returns something, looking again after every change.
     func wait<Result>(_ body: (inout State) -> Result?) -> Result {
