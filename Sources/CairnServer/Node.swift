@@ -35,7 +35,7 @@ public final class Node: Service {
     public func run() async throws {
         let configuration = shared.configuration
         let storage = try NodeStorage.open(configuration, logger: shared.logger)
-        shared.keyring.withLock { $0 = storage.keyring }
+        shared.dataKeys.withLock { $0 = storage.dataKeys }
         if let stored = try storage.storedLayout() { _ = shared.adopt(stored) }
         let peers = PeerNetwork(configuration: configuration, loops: loops, barrier: barrier, logger: shared.logger)
         peers.adopt(shared.layout)

@@ -6,6 +6,7 @@ import CairnQuery
 import CairnRaft
 import CairnReplication
 import CairnSharding
+import CairnStorage
 import CairnWire
 import Glibc
 import Logging
@@ -95,6 +96,9 @@ actor NodeLoop {
 
     /// Begins to write what the tablets hold in memory to tables.
     func requestFlush() { for group in groupsInOrder { group.advanceDurability() } }
+
+    /// The engines of the replicas on this loop.
+    func engines() -> [Engine] { groupsInOrder.map(\.database.engine) }
 
     /// Hands every leadership to another node; true once there is none left.
     func drain() -> Bool {

@@ -16,7 +16,7 @@ final class NodeShared: Sendable {
     let arguments: [String]
     let logger: Logger
     /// The data keys, once the folder is open; nil where data is in the clear.
-    let keyring = Mutex<Keyring?>(nil)
+    let dataKeys = Mutex<DataKeyUpkeep?>(nil)
 
     init(configuration: NodeConfiguration, layout: ClusterLayout, arguments: [String], logger: Logger) {
         self.configuration = configuration

@@ -23,7 +23,7 @@ final class NodeStorage: Sendable {
     private let configuration: NodeConfiguration
     private let fileSystem: any FileSystem
     /// Nil where data is in the clear.
-    let keyring: Keyring?
+    let dataKeys: DataKeyUpkeep?
     private let lock: any FileLock
     private let log: SharedLog
     private let writer: LogWriter
@@ -39,7 +39,10 @@ final class NodeStorage: Sendable {
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
-        keyring = fileSystem.keyring
+        dataKeys = fileSystem.keyring.map {
+            DataKeyUpkeep(
+                $0, directory: configuration.dataDirectory, fileSystem: fileSystem, log: log, logger: logger)
+        }
         self.lock = lock
         self.log = log
         self.logger = logger
@@ -66,8 +69,12 @@ final class NodeStorage: Sendable {
         let fileSystem = PosixFileSystem(keyring: try openKeyring(directory, for: configuration, on: plain))
         let log = try SharedLog.open(
             directory: "\(directory)/raft", fileSystem: fileSystem, options: SharedLogOptions())
-        return NodeStorage(
+        let storage = NodeStorage(
             configuration: configuration, fileSystem: fileSystem, lock: lock, log: log, logger: logger)
+        do { try storage.dataKeys?.dropUnused() } catch {
+            logger.warning("unused data keys cannot be dropped", metadata: ["reason": "\(error)"])
+        }
+        return storage
     }
 
     private static func lock(_ directory: String, on fileSystem: PosixFileSystem) throws -> any FileLock {

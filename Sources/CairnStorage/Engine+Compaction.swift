@@ -76,7 +76,7 @@ extension Engine {
         }
     }
 
-    private func asCompactor<Result>(_ body: () throws(StorageError) -> Result) throws(StorageError) -> Result {
+    func asCompactor<Result>(_ body: () throws(StorageError) -> Result) throws(StorageError) -> Result {
         try checkWritable()
         let mayRun = work.wait { work -> Bool? in
             if work.isClosing { return false }
@@ -96,7 +96,7 @@ extension Engine {
     }
 
     /// Carries out one compaction; on an error the tree is as it was.
-    private func run(
+    func run(
         _ compaction: Compaction, _ set: TableSet, _ retained: RetainedVersions
     ) throws(StorageError) {
         let inputs = compaction.inputs.map(\.table)

@@ -133,6 +133,53 @@ func testMasterKey(_ byte: UInt8 = 7) -> MasterKey {
         }
     }
 
+    @Test func B35_aKeyGoesOnlyOnceNothingCanNeedIt() throws {
+        let keyring = try open()
+        let first = keyring.activeID
+        let second = try keyring.rotate()
+        #expect(try keyring.dropUnused { [] } == [first], "the active key stays")
+        #expect(keyring.keys.map(\.id) == [second])
+        #expect(try open().keys.map(\.id) == [second], "it is gone from the disk as well")
+
+        var writing: FileCipher? = keyring.makeCipher(fileID: 1)
+        var sealer = writing?.makeSealer()
+        let third = try keyring.rotate()
+        #expect(try keyring.dropUnused { [] } == [], "a file under it is open")
+        writing = nil
+        #expect(try keyring.dropUnused { [] } == [], "a file under it is being written")
+        _ = sealer
+        sealer = nil
+        #expect(try keyring.dropUnused { [second] } == [], "a file under it is on the disk")
+        #expect(try keyring.dropUnused { nil } == [], "it cannot be told what is on the disk")
+        var searches = 0
+        _ = try keyring.dropUnused {
+            searches += 1
+            return searches == 2 ? [second] : []
+        }
+        #expect(keyring.keys.map(\.id) == [second, third], "a file under it moved while it was looked for")
+        let foreign = Keyring.DataKey(id: 77, bytes: [UInt8](repeating: 1, count: 32))
+        try keyring.adopt([foreign])
+        #expect(try keyring.dropUnused { [] } == [second], "a file under it may be on its way from another node")
+        // A process that starts anew has nothing on its way.
+        #expect(try open().dropUnused { [] } == [77])
+    }
+
+    @Test func B35_aPowerCutWhileAKeyIsDroppedLeavesItOrNot() throws {
+        for cut in 0..<12 {
+            let disk = SimulatedFileSystem(seed: UInt64(cut))
+            try disk.createDirectory("/d")
+            let keyring = try Keyring.open("/d/keyring", master: testMasterKey(), in: disk)
+            let old = keyring.activeID
+            let active = try keyring.rotate()
+            disk.cutPower(afterOperations: cut)
+            _ = try? keyring.dropUnused { [] }
+            disk.restart()
+            let again = try Keyring.open("/d/keyring", master: testMasterKey(), createIfMissing: false, in: disk)
+            #expect(again.activeID == active)
+            #expect([[active], [old, active]].contains(again.keys.map(\.id)))
+        }
+    }
+
     /// Files of one folder are opened in another once its keys were taken in, and not before.
     @Test func B35_adoptedKeysOpenForeignFiles() throws {
         let here = try open()

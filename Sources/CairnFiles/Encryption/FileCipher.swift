@@ -40,25 +40,29 @@ public final class FileCipher: Sendable {
     public let label: Label
     private let key: [UInt8]
     private let opening: Contexts
+    private let use: DataKeyUse?
 
-    init(_ label: Label, key: [UInt8]) {
+    init(_ label: Label, key: [UInt8], use: DataKeyUse? = nil) {
         precondition(key.count == 32, "a file's key of \(key.count) bytes")
         self.label = label
         self.key = key
+        self.use = use
         opening = Contexts(key)
     }
 
     /// What one writer seals with.
-    public func makeSealer() -> Sealer { Sealer(label: label, key: key) }
+    public func makeSealer() -> Sealer { Sealer(label: label, key: key, use: use) }
 
     /// Seals for one writer; only its owner may use it.
     public final class Sealer: Sendable {
         public let label: Label
         private let short: ShortSeal
         private let long: GCMContext
+        private let use: DataKeyUse?
 
-        fileprivate init(label: Label, key: [UInt8]) {
+        fileprivate init(label: Label, key: [UInt8], use: DataKeyUse?) {
             self.label = label
+            self.use = use
             short = ShortSeal(key)
             long = GCMContext(key, encrypts: true)
         }

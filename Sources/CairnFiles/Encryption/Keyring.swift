@@ -35,8 +35,10 @@ public final class Keyring: Sendable {
     private let master: MasterKey
     private let fileSystem: any FileSystem
     private let state: Mutex<State>
-    /// Held while the file is written, so that two changes do not lose each other.
-    private let writing = Mutex<Void>(())
+    private let uses = DataKeyUse.Register()
+    /// Held while the file is written, so that two changes do not lose each other. Keys that came from elsewhere in this
+    /// life of the process: their files may still be on their way.
+    private let writing = Mutex<Set<UInt64>>([])
 
     private init(path: String, master: MasterKey, fileSystem: any FileSystem, state: sending State) {
         self.path = path
@@ -87,7 +89,7 @@ public final class Keyring: Sendable {
     @discardableResult
     public func rotate() throws(FileError) -> UInt64 {
         let key = Self.makeKey()
-        try change { state in
+        try change { state, _ in
             state.keys.append(key)
             state.activeID = key.id
         }
@@ -98,6 +100,8 @@ public final class Keyring: Sendable {
     ///
     /// - Throws: ``FileError`` with code `corruption` if a key of a known id differs.
     public func adopt(_ keys: [DataKey]) throws(FileError) {
+        // Before they are looked for, so that none of them is dropped just then.
+        writing.withLock { $0.formUnion(keys.map(\.id)) }
         let known = Dictionary(uniqueKeysWithValues: self.keys.map { ($0.id, $0) })
         for key in keys
         where key.bytes.count != DataKey.byteCount || key.id == 0 || known[key.id].map({ $0 != key }) ?? false {
@@ -106,18 +110,38 @@ public final class Keyring: Sendable {
         }
         let fresh = keys.filter { known[$0.id] == nil }
         guard !fresh.isEmpty else { return }
-        try change { state in
+        try change { state, _ in
             var ids = Set(state.keys.map(\.id))
             for key in fresh where ids.insert(key.id).inserted { state.keys.append(key) }
         }
     }
 
-    /// Drops keys but the active one; whoever calls knows that no file needs them.
-    public func forget(_ ids: Set<UInt64>) throws(FileError) {
-        try change { state in
-            let active = state.activeID
-            state.keys.removeAll { ids.contains($0.id) && $0.id != active }
+    /// Drops the keys that no file needs any more.
+    ///
+    /// New files are sealed under the active key alone. So an older key can only be needed by a file that is on the disk
+    /// already, that is being written or read here, or that comes with its key from another node; a key is kept if any of
+    /// this may be so. Keys that came from elsewhere are kept until the process starts again.
+    ///
+    /// - Parameter search: Says under which keys the files on the disk are sealed, or nil if that cannot be told of all of
+    ///   them; then nothing is dropped.
+    /// - Returns: the ids of the keys that are gone for good.
+    @discardableResult
+    public func dropUnused(_ search: () throws(FileError) -> Set<UInt64>?) throws(FileError) -> [UInt64] {
+        let adopted = writing.withLock { $0 }
+        var unused = state.withLock { Set($0.keys.map(\.id)).subtracting([$0.activeID]) }
+        unused.subtract(adopted.union(uses.inUse))
+        // Twice, because a file may move to where the first search has been already.
+        for _ in 0..<2 {
+            guard !unused.isEmpty, let found = try search() else { return [] }
+            unused.subtract(found)
         }
+        var dropped: [UInt64] = []
+        try change { state, adopted in
+            let kept = adopted.union(uses.inUse).union([state.activeID])
+            dropped = state.keys.map(\.id).filter { unused.contains($0) && !kept.contains($0) }
+            state.keys.removeAll { dropped.contains($0.id) }
+        }
+        return dropped
     }
 
     /// How a key is called in reports.
@@ -130,38 +154,48 @@ public final class Keyring: Sendable {
 
     /// The cipher of a new file.
     public func makeCipher(fileID: UInt64) -> FileCipher {
-        let (keys, id) = state.withLock { ($0.keys, $0.activeID) }
-        guard let key = keys.last(where: { $0.id == id }) else {
-            preconditionFailure("a keyring without its active key")
+        let (key, use) = state.withLock { state -> (DataKey, DataKeyUse) in
+            guard let key = state.keys.last(where: { $0.id == state.activeID }) else {
+                preconditionFailure("a keyring without its active key")
+            }
+            return (key, uses.begin(key.id))
         }
-        return Self.cipher(key, FileCipher.Label(keyID: id, salt: KeyMaterial.randomNumber()), fileID)
+        return Self.cipher(key, use, FileCipher.Label(keyID: key.id, salt: KeyMaterial.randomNumber()), fileID)
     }
 
     /// The cipher of an existing file.
     ///
     /// - Throws: ``FileError`` with code `wrongKey` and the file's path if the keyring lacks the key.
     public func cipher(_ label: FileCipher.Label, fileID: UInt64, path file: String) throws(FileError) -> FileCipher {
-        guard let key = state.withLock({ $0.keys.first { $0.id == label.keyID } }) else {
+        let found = state.withLock { state -> (DataKey, DataKeyUse)? in
+            state.keys.first { $0.id == label.keyID }.map { ($0, uses.begin($0.id)) }
+        }
+        guard let (key, use) = found else {
             throw FileError(
                 .wrongKey, .open, path: file, reason: "data key \(Self.name(label.keyID)) is not in \(path)")
         }
-        return Self.cipher(key, label, fileID)
+        return Self.cipher(key, use, label, fileID)
     }
 
-    private static func cipher(_ key: DataKey, _ label: FileCipher.Label, _ fileID: UInt64) -> FileCipher {
+    private static func cipher(
+        _ key: DataKey, _ use: DataKeyUse, _ label: FileCipher.Label, _ fileID: UInt64
+    ) -> FileCipher {
         var salt: [UInt8] = []
         salt.append(littleEndian: fileID)
         salt.append(littleEndian: label.salt)
-        return FileCipher(label, key: KeyMaterial.derive(from: key.bytes, salt: salt, info: Array("cairn file 1".utf8)))
+        let bytes = KeyMaterial.derive(from: key.bytes, salt: salt, info: Array("cairn file 1".utf8))
+        return FileCipher(label, key: bytes, use: use)
     }
 
     // MARK: - The file
 
-    private func change(_ body: (inout State) -> Void) throws(FileError) {
+    private func change(_ body: (inout State, _ adopted: Set<UInt64>) -> Void) throws(FileError) {
         var failure: FileError?
-        writing.withLock { _ in
+        writing.withLock { adopted in
             var next = state.withLock { $0 }
-            body(&next)
+            let before = next.keys.count
+            body(&next, adopted)
+            if next.keys.count == before { return }
             guard next.keys.count <= Self.keysMax else {
                 failure = FileError(.tooLarge, .write, path: path, reason: "over \(Self.keysMax) data keys")
                 return

@@ -86,7 +86,7 @@ extension SharedLog {
     }
 
     /// Writes again, at the end, what `segment` holds and some group needs: entries, hard states, purge points.
-    private func copyForward(from segment: LogSegment, _ state: inout WriterState) throws(SharedLogError) {
+    func copyForward(from segment: LogSegment, _ state: inout WriterState) throws(SharedLogError) {
         let needed = directory.withLock { directory in
             directory.groups.filter { group, records in
                 !records.isDestroyed
@@ -136,7 +136,7 @@ extension SharedLog {
     }
 
     /// Takes `segment` out of the log and keeps its file as a spare. False if it is needed after all.
-    private func release(_ segment: LogSegment, _ state: inout WriterState) throws(SharedLogError) -> Bool {
+    func release(_ segment: LogSegment, _ state: inout WriterState) throws(SharedLogError) -> Bool {
         let mayGo = directory.withLock { directory in
             guard directory.segments.first?.number == segment.number, directory.segments[0].liveBytes == 0,
                 directory.segments[0].pins == 0

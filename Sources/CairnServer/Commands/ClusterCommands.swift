@@ -1,5 +1,4 @@
 import CairnBSON
-import CairnFiles
 import CairnQuery
 import CairnReplication
 import CairnSharding
@@ -15,19 +14,7 @@ enum ClusterCommands {
                 return reply.finish()
             },
             .local("cairnStatus", "how this node and its replicas are", status),
-            .local("cairnRotateKey", "gives this node a new data key", rotateKey),
-        ]
-    }
-
-    private static func rotateKey(_ invocation: Invocation, _ node: isolated NodeLoop) async throws -> Document {
-        guard let keyring = node.shared.keyring.withLock({ $0 }) else {
-            throw QueryError(
-                .illegalOperation, "the data of node \(node.shared.configuration.node.rawValue) is not encrypted")
-        }
-        let id = Keyring.name(try keyring.rotate())
-        for loop in node.siblings { await loop.requestFlush() }
-        node.shared.logger.info("a new data key is in use", metadata: ["key": "\(id)"])
-        return ["keyId": .string(BSONString(id)), "ok": .double(1)]
+        ] + KeyCommands.all
     }
 
     private static func status(_ invocation: Invocation, _ node: isolated NodeLoop) async -> Document {

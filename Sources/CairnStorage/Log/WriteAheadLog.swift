@@ -181,14 +181,22 @@ struct WriteAheadLog {
         return removable
     }
 
+    /// Gives up what waits to be used, which may lie under an older key.
+    ///
     /// - Returns: the paths to remove.
-    mutating func close() -> [String] {
-        for var segment in unsyncedSegments { try? segment.close() }
-        try? segment?.close()
+    mutating func giveUpUnused() -> [String] {
         let unused = spares + (prepared.map { [FileName.wal($0.number).path(in: directory)] } ?? [])
         try? prepared?.writer.close()
         prepared = nil
         spares = []
+        return unused
+    }
+
+    /// - Returns: the paths to remove.
+    mutating func close() -> [String] {
+        for var segment in unsyncedSegments { try? segment.close() }
+        try? segment?.close()
+        let unused = giveUpUnused()
         unsyncedSegments = []
         segment = nil
         return unused

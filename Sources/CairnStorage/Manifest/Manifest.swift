@@ -132,6 +132,8 @@ struct Manifest {
 
     private var needsNewFile: Bool {
         guard let writer else { return true }
+        // The key that new files are sealed under may have changed since.
+        if let keyring = fileSystem.keyring, writer.header.cipher.keyID != keyring.activeID { return true }
         return writer.hasFailed || writer.position > max(Self.bytesMax, 4 * firstRecordEnd)
     }
 
