@@ -14,30 +14,65 @@ extension Engine {
     public func multiGet(
         _ keys: [ArraySlice<UInt8>], at version: Version? = nil
     ) throws(StorageError) -> [ArraySlice<UInt8>?] {
+        try lookUp(keys, version, missing: nil) { key, version, view, recent throws(StorageError) in
+            try Self.find(key, at: version, in: view, recent: recent)
+        }
+    }
+
+    /// The values of `keys` as far as memory knows them, in their order, all as one version sees them: what a thread that
+    /// must not wait for the disk may ask.
+    ///
+    /// Each answer is the one of ``multiGet(_:at:)-([ArraySlice<UInt8>],_)`` or "needs disk", never a wrong one. The keys
+    /// that need the disk can be asked for by themselves afterwards, at the same version.
+    ///
+    /// - Throws: ``StorageError`` with code `versionTooOld` or `corruption`; then there is no answer for any key.
+    /// - Complexity: as `multiGet`, without reads.
+    public func multiGetCached(
+        _ keys: [ArraySlice<UInt8>], at version: Version? = nil
+    ) throws(StorageError) -> [CachedRead] {
+        try lookUp(keys, version, missing: .needsDisk) { key, version, view, recent throws(StorageError) in
+            do throws(StorageError) {
+                return .value(try Self.find(key, at: version, in: view, mode: .cacheOnly, recent: recent))
+            } catch  where error.code == .wouldNeedDisk {
+                return .needsDisk
+            }
+        }
+    }
+
+    /// Asks `find` for each key once, in key order, within one view.
+    private func lookUp<Answer>(
+        _ keys: [ArraySlice<UInt8>], _ version: Version?, missing: Answer,
+        _ find: (BorrowedBytes, UInt64, ReadView, RecentBlocks) throws(StorageError) -> Answer
+    ) throws(StorageError) -> [Answer] {
         let view = try readView(version)
         let version = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
         let order = keys.indices.sorted { left, right in
             keys[left].withBorrowedBytes { left in keys[right].withBorrowedBytes { left.compare($0) < 0 } }
         }
         let recent = RecentBlocks()
-        var values = [ArraySlice<UInt8>?](repeating: nil, count: keys.count)
+        var answers = [Answer](repeating: missing, count: keys.count)
         var previous: Int?
         for place in order {
             if let previous, keys[previous] == keys[place] {
-                values[place] = values[previous]
+                answers[place] = answers[previous]
             } else {
-                values[place] = try keys[place].withBorrowedBytes { key throws(StorageError) in
-                    try Self.find(key, at: version, in: view, recent: recent)
+                answers[place] = try keys[place].withBorrowedBytes { key throws(StorageError) in
+                    try find(key, version, view, recent)
                 }
             }
             previous = place
         }
-        return values
+        return answers
     }
 
     /// The values of `keys`; see ``multiGet(_:at:)-([ArraySlice<UInt8>],_)``.
     public func multiGet(_ keys: [[UInt8]], at version: Version? = nil) throws(StorageError) -> [ArraySlice<UInt8>?] {
         try multiGet(keys.map { $0[...] }, at: version)
+    }
+
+    /// The values of `keys` as far as memory knows them; see ``multiGetCached(_:at:)-([ArraySlice<UInt8>],_)``.
+    public func multiGetCached(_ keys: [[UInt8]], at version: Version? = nil) throws(StorageError) -> [CachedRead] {
+        try multiGetCached(keys.map { $0[...] }, at: version)
     }
 }
 

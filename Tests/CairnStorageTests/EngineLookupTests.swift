@@ -99,6 +99,27 @@ import Testing
         try engine.close()
     }
 
+    @Test func manyKeysWithoutTheDiskHaveTheAnswersTheyHaveOneByOne() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        let engine = try EngineFaultTests.filled(disk, count: 100)
+        var batch = WriteBatch()
+        batch.put(EngineFaultTests.key(1), [1])
+        batch.delete(EngineFaultTests.key(2))
+        try engine.apply(batch, at: Version(1000), mark: 1000)
+        let keys = [50, 2, 1, 77, 2].map { EngineFaultTests.key($0) }
+        Self.forbidDisk(disk)
+        #expect(try engine.multiGetCached(keys) == [.needsDisk, .value(nil), .value([1]), .needsDisk, .value(nil)])
+        #expect(try engine.multiGetCached(keys) == keys.map { try engine.getCached($0) })
+        #expect(try engine.multiGetCached(keys, at: Version(999)) == keys.map { _ in .needsDisk })
+        disk.removeFaults()
+        // Once the blocks are in the cache, all of it is known without the disk.
+        let values = try engine.multiGet(keys)
+        Self.forbidDisk(disk)
+        #expect(try engine.multiGetCached(keys) == values.map { .value($0) })
+        disk.removeFaults()
+        try engine.close()
+    }
+
     @Test func aBlockThatTheCacheLetGoNeedsTheDisk() throws {
         let disk = SimulatedFileSystem(seed: 1)
         var options = EngineOptions()
