@@ -47,7 +47,8 @@ final class NodeStorage: Sendable {
         self.log = log
         self.logger = logger
         writer = LogWriter(log)
-        background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: 1)
+        // Half of the cores at most are left to compactions, which run at low priority.
+        background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: max(1, System.coreCount / 2))
         cache = BlockCache(capacityBytes: configuration.cacheBytesMax)
         let rate = configuration.compactionBytesPerSecond
         compactionRate = rate > 0 ? RateLimit(bytesPerSecond: rate) : nil

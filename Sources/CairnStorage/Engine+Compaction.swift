@@ -2,45 +2,93 @@ import CairnFiles
 import Synchronization
 
 extension Engine {
+    /// A compaction that this thread has taken, with what it was chosen by.
+    private struct TakenCompaction {
+        let claim: UInt64
+        let compaction: Compaction
+        let set: TableSet
+        let retained: RetainedVersions
+    }
+
+    /// Has the background compact, if there is something that may be compacted now.
     func scheduleCompaction() {
         guard !options.disablesAutomaticCompaction, !hasFailed.load(ordering: .acquiring) else { return }
-        let set = view.withLock { $0.tables }
-        guard CompactionPicker(options: options).pick(set, retained: retainedVersions()) != nil else { return }
-        let schedules = work.change { work in
-            guard !work.isCompactionScheduled, !work.isClosing else { return false }
+        let schedules = work.withLock { work in
+            guard !work.isCompactionScheduled, nextCompaction(work) != nil else { return false }
             work.isCompactionScheduled = true
             return true
         }
         guard schedules else { return }
         background.submit(.compaction) { [weak self] in
             guard let self else { return }
-            work.change { $0.isCompactionScheduled = false }
-            // One at a time, so that engines that share the executor take turns.
+            let taken = work.change { work in
+                work.isCompactionScheduled = false
+                return takeCompaction(&work)
+            }
+            guard let taken else { return }
+            // Another one may run beside it. Each job does one, so that engines that share the executor take turns.
+            scheduleCompaction()
             do throws(StorageError) {
-                if try compactOnce() { scheduleCompaction() }
+                try carryOut(taken)
+                scheduleCompaction()
             } catch {
-                // `compactOnce` has noted it; a later apply or flush tries again.
+                // `carryOut` has noted it; a later apply or flush tries again.
             }
         }
     }
 
     /// Does the compaction that is most needed, on the calling thread, and says whether one was.
     ///
-    /// For programs that want a tree without arrears: call it until it returns false.
+    /// For programs that want a tree without arrears: call it until it returns false, which it does only when none runs
+    /// elsewhere either.
     public func compactIfNeeded() throws(StorageError) -> Bool { try compactOnce() }
 
-    /// Does the compaction that is most needed; false if none is. One thread at a time does; others wait for it.
+    /// Does the compaction that is most needed, once one may begin; false if none is needed and none runs.
+    ///
+    /// - Parameter isEnough: Asked after each change, under a lock; when it says so there is no need to go on waiting.
     @discardableResult
-    func compactOnce() throws(StorageError) -> Bool {
-        try asCompactor { () throws(StorageError) in
-            let retained = retainedVersions()
-            let set = view.withLock { $0.tables }
-            guard let compaction = CompactionPicker(options: options).pick(set, retained: retained) else {
-                return false
-            }
-            try run(compaction, set, retained)
-            return true
+    func compactOnce(unless isEnough: () -> Bool = { false }) throws(StorageError) -> Bool {
+        try checkWritable()
+        let taken = work.wait { work -> Result<TakenCompaction?, StorageError>? in
+            if work.isClosing { return .failure(StorageError(.closed, "the engine is closing")) }
+            if isEnough() { return .success(nil) }
+            if let taken = takeCompaction(&work) { return .success(taken) }
+            return work.isCompacting || work.waitingAlone > 0 ? nil : .success(nil)
         }
+        guard let taken = try taken.get() else { return false }
+        try carryOut(taken)
+        scheduleCompaction()
+        return true
+    }
+
+    private func takeCompaction(_ work: inout WorkState) -> TakenCompaction? {
+        guard let (compaction, set, retained) = nextCompaction(work) else { return nil }
+        return TakenCompaction(
+            claim: work.claims.take(compaction), compaction: compaction, set: set, retained: retained)
+    }
+
+    /// What to compact next, beside what runs.
+    ///
+    /// Under the lock of `work`, where claims are released after their edits are shown: so no table of the set that is
+    /// free by the claims is one that a compaction has replaced already.
+    private func nextCompaction(_ work: WorkState) -> (Compaction, TableSet, RetainedVersions)? {
+        guard !work.isClosing, !work.isAlone, work.waitingAlone == 0, work.claims.count < options.compactionsMax,
+            !hasFailed.load(ordering: .acquiring)
+        else { return nil }
+        let retained = retainedVersions()
+        let set = view.withLock { $0.tables }
+        return CompactionPicker(options: options).pick(set, retained: retained, beside: work.claims)
+            .map { ($0, set, retained) }
+    }
+
+    private func carryOut(_ taken: TakenCompaction) throws(StorageError) {
+        do throws(StorageError) {
+            try run(taken.compaction, taken.set, taken.retained)
+        } catch {
+            finishWork(.compaction, error) { $0.claims.release(taken.claim) }
+            throw error
+        }
+        finishWork(.compaction, nil) { $0.claims.release(taken.claim) }
     }
 
     /// Compacts what lies in `from ..< to` down to the last level and forgets there what nobody can see any more, on the
@@ -49,50 +97,65 @@ extension Engine {
         let lower = from.map { Array($0) }
         let upper = to.map { Array($0) }
         try flush()
-        let picker = CompactionPicker(options: options)
-        try asCompactor { () throws(StorageError) in
-            var set = view.withLock { $0.tables }
-            let deepest = set.deepestLevel
-            if set.levels[0].contains(where: { $0.range.overlaps(lower: lower, upper: upper) }) {
-                try run(picker.compactionOfLevel0(set), set, retainedVersions())
+        try alone(stopsFlushes: false) { () throws(StorageError) in
+            do throws(StorageError) { try compactAll(from: lower, to: upper) } catch {
+                finishWork(.compaction, error) { _ in }
+                throw error
             }
-            for level in 1..<deepest {
-                while true {
-                    set = view.withLock { $0.tables }
-                    guard let table = set.levels[level].first(where: { $0.range.overlaps(lower: lower, upper: upper) })
-                    else { break }
-                    try run(picker.compaction(of: table, at: level, set), set, retainedVersions())
-                }
-            }
-            // What was there already may have become forgettable.
-            let retained = retainedVersions()
-            set = view.withLock { $0.tables }
-            for table in set.levels[deepest] where table.range.overlaps(lower: lower, upper: upper) {
-                let description = table.description
-                guard description.deletions + description.superseded + description.rangeTombstones > 0 else { continue }
-                try run(Compaction(inputs: [(deepest, table)], outputLevel: deepest), set, retained)
-                set = view.withLock { $0.tables }
-            }
+            finishWork(.compaction, nil) { _ in }
         }
     }
 
-    func asCompactor<Result>(_ body: () throws(StorageError) -> Result) throws(StorageError) -> Result {
+    private func compactAll(from lower: [UInt8]?, to upper: [UInt8]?) throws(StorageError) {
+        let picker = CompactionPicker(options: options)
+        var set = view.withLock { $0.tables }
+        let deepest = set.deepestLevel
+        if set.levels[0].contains(where: { $0.range.overlaps(lower: lower, upper: upper) }) {
+            try run(picker.compactionOfLevel0(set), set, retainedVersions())
+        }
+        for level in 1..<deepest {
+            while true {
+                set = view.withLock { $0.tables }
+                guard let table = set.levels[level].first(where: { $0.range.overlaps(lower: lower, upper: upper) })
+                else { break }
+                try run(picker.compaction(of: table, at: level, set), set, retainedVersions())
+            }
+        }
+        // What was there already may have become forgettable.
+        let retained = retainedVersions()
+        set = view.withLock { $0.tables }
+        for table in set.levels[deepest] where table.range.overlaps(lower: lower, upper: upper) {
+            let description = table.description
+            guard description.deletions + description.superseded + description.rangeTombstones > 0 else { continue }
+            try run(Compaction(inputs: [(deepest, table)], outputLevel: deepest), set, retained)
+            set = view.withLock { $0.tables }
+        }
+    }
+
+    /// Runs `body` while no compaction runs, nor, with `stopsFlushes`, a flush. Those that wait to begin let it go first.
+    func alone(
+        stopsFlushes: Bool, _ body: () throws(StorageError) -> Void
+    ) throws(StorageError) {
         try checkWritable()
+        work.withLock { $0.waitingAlone += 1 }
         let mayRun = work.wait { work -> Bool? in
-            if work.isClosing { return false }
-            if work.isCompacting { return nil }
-            work.isCompacting = true
-            return true
+            if !work.isClosing {
+                if work.isCompacting || (stopsFlushes && work.isFlushing) { return nil }
+                work.isAlone = true
+                if stopsFlushes { work.isFlushing = true }
+            }
+            work.waitingAlone -= 1
+            return !work.isClosing
         }
         guard mayRun else { throw StorageError(.closed, "the engine is closing") }
-        do throws(StorageError) {
-            let result = try body()
-            finishWork(nil) { $0.isCompacting = false }
-            return result
-        } catch {
-            finishWork(error) { $0.isCompacting = false }
-            throw error
+        defer {
+            work.change { work in
+                work.isAlone = false
+                if stopsFlushes { work.isFlushing = false }
+            }
+            scheduleCompaction()
         }
+        try body()
     }
 
     /// Carries out one compaction; on an error the tree is as it was.

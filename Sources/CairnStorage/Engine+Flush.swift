@@ -77,20 +77,20 @@ extension Engine {
             } catch {
                 failure = error
             }
-            finishWork(failure) { $0.isFlushing = false }
+            finishWork(.flush, failure) { $0.isFlushing = false }
             if let failure { throw failure }
         }
         scheduleCompaction()
     }
 
     /// Notes how background work ended, and lets the next one begin.
-    func finishWork(_ failure: StorageError?, _ change: (inout WorkState) -> Void) {
+    func finishWork(_ kind: BackgroundWork, _ failure: StorageError?, _ change: (inout WorkState) -> Void) {
         if let failure, failure.code == .failed { fail(failure) }
         work.change { work in
             change(&work)
-            if failure?.code != .closed { work.error = failure }
+            if failure?.code != .closed { work.errors[kind] = failure }
+            needsRetry.store(!work.errors.isEmpty, ordering: .releasing)
         }
-        needsRetry.store(failure != nil && failure?.code != .closed, ordering: .releasing)
     }
 
     /// Tries again, every few applies, what failed for want of room.
@@ -259,6 +259,7 @@ extension Engine {
     func waitForRoom() throws(StorageError) {
         let view = view.withLock { $0 }
         if view.frozen.count >= options.frozenMemtablesMax { try flushFrozen() }
-        if view.tables.levels[0].count >= options.level0StopTrigger { try compactOnce() }
+        func hasRoom() -> Bool { self.view.withLock { $0.tables.levels[0].count < options.level0StopTrigger } }
+        if !hasRoom() { try compactOnce(unless: hasRoom) }
     }
 }

@@ -37,7 +37,8 @@ extension Engine {
         var failure: StorageError?
         do throws(StorageError) {
             let descriptions = try link(tables, &numbers)
-            try alone { () throws(StorageError) in
+            // Flushes and compactions decide by the tables that they began with.
+            try alone(stopsFlushes: true) { () throws(StorageError) in
                 // Most of it while writers go on, the rest while they wait.
                 writer.withLock { freeze(&$0) }
                 while let oldest = view.withLock({ $0.frozen.last }) { try flush(oldest) }
@@ -133,25 +134,6 @@ extension Engine {
     }
 
     // MARK: - The tree
-
-    /// Runs `body` while neither a flush nor a compaction runs, because both decide by the tables that they began with.
-    private func alone(_ body: () throws(StorageError) -> Void) throws(StorageError) {
-        let mayRun = work.wait { work -> Bool? in
-            if work.isClosing { return false }
-            if work.isFlushing || work.isCompacting { return nil }
-            work.isFlushing = true
-            work.isCompacting = true
-            return true
-        }
-        guard mayRun else { throw StorageError(.closed, "the engine is closing") }
-        defer {
-            work.change { work in
-                work.isFlushing = false
-                work.isCompacting = false
-            }
-        }
-        try body()
-    }
 
     /// Flushes what writers have brought since the last flush, and leaves an empty memtable.
     private func flushRest(_ writer: inout WriterState, _ removable: inout [String]) throws(StorageError) {

@@ -18,7 +18,7 @@ extension Engine {
             result.compactions = work.compactions
             result.compactionReadBytes = work.compactionReadBytes
             result.compactionWrittenBytes = work.compactionWrittenBytes
-            result.backgroundError = work.error
+            result.backgroundError = work.errors[.flush] ?? work.errors[.compaction]
         }
         result.walBytes = writer.withLock { $0.log.writtenBytes }
         result.writePressure = writePressure

@@ -185,11 +185,16 @@ struct WorkState {
     var isFlushScheduled = false
     var isFlushing = false
     var isCompactionScheduled = false
-    var isCompacting = false
+    /// What the compactions that run have taken.
+    var claims = CompactionClaims()
+    /// Something runs that no compaction may run beside, and how many wait for their turn to.
+    var isAlone = false
+    var waitingAlone = 0
     /// The log's next segment is being made.
     var isPreparing = false
     var isClosing = false
-    var error: StorageError?
+    /// Why the last work of a kind failed, until one succeeds.
+    var errors: [BackgroundWork: StorageError] = [:]
     var appliesSinceError = 0
 
     var flushes: UInt64 = 0
@@ -197,4 +202,6 @@ struct WorkState {
     var compactions: UInt64 = 0
     var compactionReadBytes: UInt64 = 0
     var compactionWrittenBytes: UInt64 = 0
+
+    var isCompacting: Bool { isAlone || !claims.isEmpty }
 }

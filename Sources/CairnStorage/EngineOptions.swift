@@ -59,6 +59,11 @@ public struct EngineOptions: Sendable {
     /// Do not compact unless ``Engine/compactRange(from:to:)`` asks for it.
     public var disablesAutomaticCompaction = false
 
+    /// Compactions that may run at once in this engine, as far as the executor has threads for them.
+    ///
+    /// They share no table and no key range of a level, so more of them help where several levels are behind.
+    public var compactionsMax = 2
+
     /// Holds compactions back, over all engines that share it; nil does not.
     public var compactionRate: RateLimit?
 
@@ -84,6 +89,7 @@ public struct EngineOptions: Sendable {
             level0Trigger <= level0SlowdownTrigger && level0SlowdownTrigger < level0StopTrigger,
             "level0Trigger <= level0SlowdownTrigger < level0StopTrigger")
         try require(levelSizeRatio >= 2, "levelSizeRatio is at least 2")
+        try require((1...64).contains(compactionsMax), "compactionsMax is between 1 and 64")
         return self
     }
 }

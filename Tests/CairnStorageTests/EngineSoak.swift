@@ -21,7 +21,11 @@ struct EngineSoak {
     private let options: EngineOptions
     private var random: SeededGenerator
     private var work: Workload
-    private var engine: Engine
+    private var engine: Engine {
+        didSet { nesting.engine = engine }
+    }
+    /// Compactions begin, and flushes happen, while another compaction is at work.
+    private let nesting: CompactionNesting
     /// What there is after each mark; the last one is what the engine shows.
     private var states = [ReferenceModel()]
     private var pins: [UInt64] = []
@@ -42,7 +46,9 @@ struct EngineSoak {
         options = Self.options(&random)
         if random.oneIn(3) { try disk.encrypt() }
         work = Workload(random: random.split())
+        nesting = CompactionNesting(on: disk, background, seed: seed)
         engine = try Engine.open(directory: "/t", fileSystem: disk, options: options, background: background)
+        nesting.engine = engine
     }
 
     static func options(_ random: inout SeededGenerator) -> EngineOptions {
@@ -62,6 +68,7 @@ struct EngineSoak {
         options.level0StopTrigger = options.level0SlowdownTrigger + Int.random(in: 1...3, using: &random)
         options.level1BytesMax = [2 << 10, 6 << 10, 64 << 10].randomElement(using: &random)!
         options.levelSizeRatio = [2, 3, 10].randomElement(using: &random)!
+        options.compactionsMax = Int.random(in: 1...3, using: &random)
         options.disablesAutomaticCompaction = random.oneIn(8)
         options.wal = random.oneIn(4) ? .disabled : .enabled
         options.history = random.oneIn(6) ? .latest : .fromHorizon

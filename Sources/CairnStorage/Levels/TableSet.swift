@@ -67,7 +67,10 @@ final class TableSet: Sendable {
 
     /// The tables of `level` that have anything of `range`.
     func tables(in level: Int, overlapping range: KeyRange) -> [Table] {
-        levels[level].filter { $0.range.overlaps(range) }
+        let tables = levels[level]
+        if level == 0 { return tables.filter { $0.range.overlaps(range) } }
+        let first = range.smallest.withBorrowedBytes { Self.firstTable(notBefore: $0, in: tables) }
+        return Array(tables[first...].prefix { !range.isBefore($0.range) })
     }
 
     /// Whether a level below `level` may hold `key`.
