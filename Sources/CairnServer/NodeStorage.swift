@@ -29,6 +29,7 @@ final class NodeStorage: Sendable {
     private let writer: LogWriter
     private let background: ThreadBackgroundExecutor
     private let cache: BlockCache
+    private let memory: MemoryBudget
     private let compactionRate: RateLimit?
     /// Where reads go that are not answered from memory.
     private let readers: NIOThreadPool
@@ -50,6 +51,7 @@ final class NodeStorage: Sendable {
         // Half of the cores at most are left to compactions, which run at low priority.
         background = ThreadBackgroundExecutor(flushThreads: 1, compactionThreads: max(1, System.coreCount / 2))
         cache = BlockCache(capacityBytes: configuration.cacheBytesMax)
+        memory = MemoryBudget(bytesMax: configuration.memoryBytes, cache: cache)
         let rate = configuration.compactionBytesPerSecond
         compactionRate = rate > 0 ? RateLimit(bytesPerSecond: rate) : nil
         readers = NIOThreadPool(numberOfThreads: configuration.readerThreads)
@@ -199,6 +201,7 @@ final class NodeStorage: Sendable {
         var options = EngineOptions()
         options.memtableBytesMax = configuration.memtableBytesMax
         options.blockCache = cache
+        options.memoryBudget = memory
         // Bulk loads are faster that way; reads right after them wait for the disk.
         options.tablesPassPageCache = true
         options.compactionRate = compactionRate

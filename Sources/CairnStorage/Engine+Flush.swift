@@ -29,6 +29,17 @@ extension Engine {
         scheduleFlush()
     }
 
+    /// Freezes the memtable in the background, because it is the largest of the engines that share a ``MemoryBudget``.
+    ///
+    /// Called by writers of any engine, which must not wait for this one's.
+    func freezeForOthers() {
+        background.submit(.flush) { [weak self, memory] in
+            defer { memory.answered() }
+            guard let self, !isClosed, !hasFailed.load(ordering: .acquiring) else { return }
+            writer.withLock { freezeIfRoom(&$0) }
+        }
+    }
+
     func freeze(_ writer: inout WriterState) {
         let last = view.withLock { $0.frozen.first?.mark } ?? flushedMark.load(ordering: .acquiring)
         let isEmpty = writer.active.entryCount == 0 && writer.active.rangeTombstones.isEmpty
@@ -39,6 +50,7 @@ extension Engine {
             memtable: writer.active, mark: writer.mark, version: writer.version, sequence: writer.log.sequence,
             segments: writer.activeSegments)
         let fresh = TreeMemtable()
+        memory.noteFreeze(writer.active.byteCount)
         writer.active = fresh
         writer.activeSegments = []
         view.withLock { $0 = ReadView(active: fresh, frozen: [frozen] + $0.frozen, tables: $0.tables) }
@@ -79,6 +91,8 @@ extension Engine {
             }
             finishWork(.flush, failure) { $0.isFlushing = false }
             if let failure { throw failure }
+            // Where every writer is held back, no write finds that more has to go.
+            memory.relieve()
         }
         scheduleCompaction()
     }
@@ -178,6 +192,7 @@ extension Engine {
         edit.removed = removed.map(\.description.number)
         let kept = Dictionary(uniqueKeysWithValues: removed.map { ($0.description.number, $0) })
         var thrown: StorageError?
+        var isFlushed = false
         let removable = manifest.withLock { manifest -> [String] in
             edit.nextFileNumber = nextFileNumber.load(ordering: .relaxed)
             let outputs = added.filter { kept[$0.description.number] == nil }
@@ -194,6 +209,7 @@ extension Engine {
                                 janitor: janitor)
                         return (level: level, table: table)
                     }
+                    isFlushed = view.frozen.contains { $0.memtable === flushed }
                     view = ReadView(
                         active: view.active,
                         frozen: flushed.map { flushed in view.frozen.filter { $0.memtable !== flushed } }
@@ -211,6 +227,7 @@ extension Engine {
             if thrown.code == .failed { fail(thrown) }
             throw thrown
         }
+        if isFlushed, let flushed { memory.noteFlush(flushed.byteCount) }
         let moved = Set(added.map(\.description.number))
         for table in removed where !moved.contains(table.description.number) { table.markObsolete() }
         janitor.remove(removable)
@@ -226,7 +243,7 @@ extension Engine {
         let tables =
             Double(view.tables.levels[0].count - options.level0SlowdownTrigger)
             / Double(options.level0StopTrigger - options.level0SlowdownTrigger)
-        return min(1, max(0, frozen, overgrown, tables))
+        return min(1, max(0, frozen, overgrown, tables, options.memoryBudget?.pressure ?? 0))
     }
 
     /// How long to hold back the next write; see ``EngineStatistics/suggestedDelay``.
@@ -257,9 +274,14 @@ extension Engine {
 
     /// Helps or waits until flushes and compactions have caught up; for writers that may block.
     func waitForRoom() throws(StorageError) {
-        let view = view.withLock { $0 }
-        if view.frozen.count >= options.frozenMemtablesMax { try flushFrozen() }
-        func hasRoom() -> Bool { self.view.withLock { $0.tables.levels[0].count < options.level0StopTrigger } }
+        let frozen = view.withLock { $0.frozen.count }
+        if frozen >= options.frozenMemtablesMax { try flushFrozen() }
+        func hasRoom() -> Bool { view.withLock { $0.tables.levels[0].count < options.level0StopTrigger } }
+        if let budget = options.memoryBudget, budget.pressure >= 1 {
+            // What is frozen here goes at once; else another engine's flush has to make room, in the background.
+            memory.relieve()
+            if frozen > 0 { try flushFrozen() } else { work.wait(seconds: 0.01) { $0.isClosing } }
+        }
         if !hasRoom() { try compactOnce(unless: hasRoom) }
     }
 }

@@ -74,6 +74,7 @@ extension Engine {
             directory, fileSystem, options, background, lock: lock, state: state, nextFileNumber: next)
         try engine.recover(segments.sorted(), after: state)
         engine.removeOrphans(names)
+        engine.memory.open { [weak engine] in engine?.freezeForOthers() }
         engine.prepareSegment()
         engine.scheduleCompaction()
         return engine
@@ -159,6 +160,7 @@ extension Engine {
         janitor.remove(writer.withLock { $0.log.close() })
         manifest.withLock { $0.close() }
         janitor.close()
+        memory.close()
         lock.release()
         if let failure { throw failure }
     }

@@ -21,7 +21,8 @@ extension Engine {
 
     /// False if there is no table under another key.
     private func rewriteOneTable(unless active: UInt64) throws(StorageError) -> Bool {
-        try asCompactor { () throws(StorageError) in
+        var didRewrite = false
+        try alone(stopsFlushes: false) { () throws(StorageError) in
             let set = view.withLock { $0.tables }
             for level in set.levels.indices {
                 for table in set.levels[level] {
@@ -37,10 +38,11 @@ extension Engine {
                         compaction.isMove = false
                     }
                     try run(compaction, set, retainedVersions())
-                    return true
+                    didRewrite = true
+                    return
                 }
             }
-            return false
         }
+        return didRewrite
     }
 }

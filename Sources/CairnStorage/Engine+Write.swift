@@ -21,6 +21,7 @@ extension Engine {
             try apply(batch, version, mark, &writer)
             return writer.log.sequence
         }
+        memory.relieve()
         retryBackgroundWork()
         if durability == .synced {
             try synchronizeLog(through: sequence)
@@ -46,6 +47,7 @@ extension Engine {
             try apply(batch, version, writer.mark + 1, &writer)
             return (version, writer.log.sequence)
         }
+        memory.relieve()
         retryBackgroundWork()
         if durability == .synced { try synchronizeLog(through: sequence) }
         return version
@@ -71,7 +73,9 @@ extension Engine {
         writer.version = version.rawValue
         lastVersionValue.store(version.rawValue, ordering: .releasing)
         markValue.store(mark, ordering: .releasing)
-        if writer.active.byteCount >= options.memtableBytesMax { freezeIfRoom(&writer) }
+        let bytes = writer.active.byteCount
+        memory.setActive(bytes)
+        if bytes >= options.memtableBytesMax { freezeIfRoom(&writer) }
     }
 
     /// Runs `body` as the only writer.

@@ -16,6 +16,8 @@ public final class Engine: Sendable {
     let fileSystem: any FileSystem
     let background: any BackgroundExecutor
     let cache: BlockCache
+    /// What the memtables take of the memory that engines share.
+    let memory: MemoryAccount
 
     /// What readers look at; replaced, never changed.
     let view: Mutex<ReadView>
@@ -80,6 +82,7 @@ public final class Engine: Sendable {
         let cache = options.blockCache ?? BlockCache(capacityBytes: 8 << 20)
         let janitor = FileJanitor(fileSystem: fileSystem, background: background)
         self.cache = cache
+        memory = MemoryAccount(options.memoryBudget, frozenMax: options.frozenMemtablesMax)
         self.janitor = janitor
         let levels = state.levels.map { level in
             level.map {
@@ -108,6 +111,8 @@ public final class Engine: Sendable {
                     sequence: state.flushedSequence),
                 mark: state.mark, version: state.version))
     }
+
+    deinit { memory.close() }
 
     // MARK: - State of the world
 

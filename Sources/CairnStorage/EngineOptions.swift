@@ -70,6 +70,9 @@ public struct EngineOptions: Sendable {
     /// Decoded blocks, shared by all engines of a process; nil makes a small one of the engine's own.
     public var blockCache: BlockCache?
 
+    /// Bounds the memtables of all engines that share it; nil leaves each to its own ``memtableBytesMax``.
+    public var memoryBudget: MemoryBudget?
+
     public init() {}
 
     /// The options, unless two of them contradict each other or one makes no sense.

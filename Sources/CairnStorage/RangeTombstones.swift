@@ -47,6 +47,9 @@ struct RangeTombstones: Sendable {
 
     var isEmpty: Bool { fragments.isEmpty }
 
+    /// About what it takes of memory. O(fragments).
+    var byteCount: Int { fragments.reduce(0) { $0 + $1.from.count + $1.to.count + 8 * $1.versions.count + 120 } }
+
     /// One tombstone for each version of each fragment.
     var tombstones: [RangeTombstone] {
         fragments.flatMap { fragment in

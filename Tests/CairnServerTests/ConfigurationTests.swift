@@ -56,11 +56,21 @@ import Testing
         #expect(configuration.address.http.port == 5000)
     }
 
+    @Test func memoryHasRoomForTheCacheAndMemtablesUnlessItIsTold() async throws {
+        let byDefault = try await load(minimal)
+        #expect(byDefault.memoryBytes == byDefault.cacheBytesMax + (256 << 20))
+        let large = try await load(minimal + "\nstorage:\n  memtable-bytes: 134217728\n")
+        #expect(large.memoryBytes == large.cacheBytesMax + (512 << 20))
+        let told = try await load(minimal + "\nstorage:\n  cache-bytes: 8388608\n  memory-bytes: 80000000\n")
+        #expect(told.memoryBytes == 80_000_000)
+    }
+
     @Test(arguments: [
         ("\nraft:\n  heartbeat-ms: soon\n", "raft.heartbeat-ms"), ("\nraft:\n  hartbeat-ms: 50\n", "raft.hartbeat-ms"),
         ("\nraft:\n  heartbeat-ms: 5\n", "raft.heartbeat-ms"), ("\nnonsense:\n  a: 1\n", "nonsense"),
         ("\nraft:\n  election-timeout-ms: 200\n", "raft.election-timeout-ms"), ("\nnode:\n  id: 9\n", "node.id"),
         ("\nstorage:\n  memtable-bytes: 1\n", "storage.memtable-bytes"),
+        ("\nstorage:\n  memory-bytes: 1048576\n", "storage.memory-bytes"),
     ])
     func aWrongSettingNamesFileKeyAndFix(addition: String, key: String) async throws {
         let error = await #expect(throws: ConfigurationError.self) { try await load(minimal + addition) }

@@ -101,6 +101,9 @@ public struct NodeConfiguration: Sendable {
     public var cacheBytesMax = 256 << 20
     /// Threads that read what is not in the cache, and run queries that look at many documents (1 to 256).
     public var readerThreads = 4
+    /// Bytes that the block cache and the memtables of all groups may take together; 0 is room for the cache and 256 MiB, or
+    /// for the cache and four memtables if that is more.
+    public var memoryBytesMax = 0
     /// Bytes a second that compactions of all groups may write together (1 MiB or more); 0 does not hold them back.
     public var compactionBytesPerSecond = 0
     /// Log bytes that a group may keep beyond what its tablet has made durable, before lagging peers get a snapshot.
@@ -176,6 +179,11 @@ public struct NodeConfiguration: Sendable {
         try check(
             (0...(1 << 40)).contains(cacheBytesMax), "storage.cache-bytes", "\(cacheBytesMax) is out of range",
             "leave it out")
+        let memoryBytesMin = max(1 << 20, cacheBytesMax + 2 * memtableBytesMax)
+        try check(
+            memoryBytesMax == 0 || (memoryBytesMin...(1 << 42)).contains(memoryBytesMax), "storage.memory-bytes",
+            "\(memoryBytesMax) is not in \(memoryBytesMin)...4398046511104: cache and two memtables have to fit",
+            "leave it out")
         try check(
             (65_536...(1 << 34)).contains(logBytesMax), "raft.log-bytes",
             "\(logBytesMax) is not in 65536...17179869184",
@@ -193,6 +201,11 @@ public struct NodeConfiguration: Sendable {
             compactionBytesPerSecond == 0 || compactionBytesPerSecond >= 1 << 20, "storage.compaction-bytes-per-second",
             "\(compactionBytesPerSecond) is neither 0 nor 1048576 or more", "try 52428800")
         return self
+    }
+
+    /// ``memoryBytesMax``, or what it stands for.
+    var memoryBytes: Int {
+        memoryBytesMax > 0 ? memoryBytesMax : cacheBytesMax + max(256 << 20, 4 * memtableBytesMax)
     }
 
     /// The cluster's name as the number by which peers know each other's frames; never 0.

@@ -129,6 +129,9 @@ public final class BlockCache: Sendable {
         }
     }
 
+    /// Bytes that open tables hold on to: indexes, filters and range deletions.
+    public var pinnedBytes: Int { pinned.load(ordering: .relaxed) }
+
     /// Bytes held, with those of open tables.
     public var usedBytes: Int {
         shards.reduce(pinned.load(ordering: .relaxed)) { $0 + $1.shard.withLock { $0.bytes } }

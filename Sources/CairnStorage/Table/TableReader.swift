@@ -12,6 +12,8 @@ final class TableReader: Sendable {
     private let filter: BloomFilter?
     let tombstones: RangeTombstones
     private let pinnedBytes: Int
+    /// About what an open file and this object take.
+    private static let handleBytes = 512
     private let codec: BlockCodec
 
     /// Opens the table that the manifest describes.
@@ -52,7 +54,7 @@ final class TableReader: Sendable {
         tombstones =
             footer.ranges.byteCount > 0
             ? try RangeTombstones(decoding: try block(footer.ranges), path: path, offset: footer.ranges.offset) : .empty
-        pinnedBytes = (index?.count ?? 0) + (filter?.byteCount ?? 0) + 256
+        pinnedBytes = (index?.count ?? 0) + (filter?.byteCount ?? 0) + tombstones.byteCount + Self.handleBytes
         cache.pin(pinnedBytes)
     }
 
