@@ -17,7 +17,7 @@ import ServiceLifecycle
 public final class Node: Service {
     let shared: NodeShared
     let barrier = PeerBarrier()
-    private let loops: [NodeLoop]
+    let loops: [NodeLoop]
     private let eventLoops: MultiThreadedEventLoopGroup
 
     /// - Parameter arguments: the command line, for `getCmdLineOpts`.

@@ -162,6 +162,7 @@ extension Engine {
     func run(
         _ compaction: Compaction, _ set: TableSet, _ retained: RetainedVersions
     ) throws(StorageError) {
+        let start = ContinuousClock.now
         let inputs = compaction.inputs.map(\.table)
         if compaction.isMove {
             try install(
@@ -206,6 +207,7 @@ extension Engine {
                 work.compactions += 1
                 work.compactionReadBytes += compaction.byteCount
                 work.compactionWrittenBytes += outputs.reduce(0) { $0 + $1.byteCount }
+                work.compactionTime += ContinuousClock.now - start
             }
         } catch {
             abandon(began)

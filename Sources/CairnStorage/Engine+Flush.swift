@@ -141,6 +141,7 @@ extension Engine {
         try checkWritable()
         var began: [UInt64] = []
         do throws(StorageError) {
+            let start = ContinuousClock.now
             let retained = retainedVersions()
             var edit = ManifestEdit()
             var added: [(level: Int, description: TableDescription)] = []
@@ -164,6 +165,7 @@ extension Engine {
             work.change { work in
                 work.flushes += 1
                 work.flushedBytes += bytes
+                work.flushTime += ContinuousClock.now - start
             }
         } catch {
             abandon(began)
@@ -261,7 +263,7 @@ extension Engine {
     func holdBack(_ bytes: Int) throws(StorageError) {
         let pressure = writePressure
         guard pressure > 0 else { return }
-        if pressure >= 1 { return try waitForRoom() }
+        if pressure >= 1 { return try noteStall { () throws(StorageError) in try waitForRoom() } }
         let seconds = Double(bytes) / (Self.pressedBytesPerSecond * (1 - pressure) * (1 - pressure))
         let due = writeDebt.withLock { debt -> Double in
             debt += seconds
@@ -269,7 +271,18 @@ extension Engine {
             defer { debt = 0 }
             return debt
         }
-        if due > 0 { work.wait(seconds: min(due, 0.1)) { $0.isClosing } }
+        if due > 0 { noteStall { work.wait(seconds: min(due, 0.1)) { $0.isClosing } } }
+    }
+
+    private func noteStall<Failure: Error>(_ wait: () throws(Failure) -> Void) throws(Failure) {
+        let start = ContinuousClock.now
+        defer {
+            work.withLock { work in
+                work.stalls += 1
+                work.stallTime += ContinuousClock.now - start
+            }
+        }
+        try wait()
     }
 
     /// Helps or waits until flushes and compactions have caught up; for writers that may block.

@@ -14,8 +14,8 @@ extension Engine {
     public func multiGet(
         _ keys: [ArraySlice<UInt8>], at version: Version? = nil
     ) throws(StorageError) -> [ArraySlice<UInt8>?] {
-        try lookUp(keys, version, missing: nil) { key, version, view, recent throws(StorageError) in
-            try Self.find(key, at: version, in: view, recent: recent)
+        try lookUp(keys, version, missing: nil) { key, version, view, recent, tally throws(StorageError) in
+            try Self.find(key, at: version, in: view, recent: recent, &tally)
         }
     }
 
@@ -30,9 +30,9 @@ extension Engine {
     public func multiGetCached(
         _ keys: [ArraySlice<UInt8>], at version: Version? = nil
     ) throws(StorageError) -> [CachedRead] {
-        try lookUp(keys, version, missing: .needsDisk) { key, version, view, recent throws(StorageError) in
+        try lookUp(keys, version, missing: .needsDisk) { key, version, view, recent, tally throws(StorageError) in
             do throws(StorageError) {
-                return .value(try Self.find(key, at: version, in: view, mode: .cacheOnly, recent: recent))
+                return .value(try Self.find(key, at: version, in: view, mode: .cacheOnly, recent: recent, &tally))
             } catch  where error.code == .wouldNeedDisk {
                 return .needsDisk
             }
@@ -42,7 +42,7 @@ extension Engine {
     /// Asks `find` for each key once, in key order, within one view.
     private func lookUp<Answer>(
         _ keys: [ArraySlice<UInt8>], _ version: Version?, missing: Answer,
-        _ find: (BorrowedBytes, UInt64, ReadView, RecentBlocks) throws(StorageError) -> Answer
+        _ find: (BorrowedBytes, UInt64, ReadView, RecentBlocks, inout LookupTally) throws(StorageError) -> Answer
     ) throws(StorageError) -> [Answer] {
         let view = try readView(version)
         let version = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
@@ -51,13 +51,15 @@ extension Engine {
         }
         let recent = RecentBlocks()
         var answers = [Answer](repeating: missing, count: keys.count)
+        var tally = LookupTally()
+        defer { lookups.add(tally) }
         var previous: Int?
         for place in order {
             if let previous, keys[previous] == keys[place] {
                 answers[place] = answers[previous]
             } else {
                 answers[place] = try keys[place].withBorrowedBytes { key throws(StorageError) in
-                    try find(key, version, view, recent)
+                    try find(key, version, view, recent, &tally)
                 }
             }
             previous = place

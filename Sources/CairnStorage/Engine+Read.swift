@@ -17,7 +17,11 @@ extension Engine {
     public func get(_ key: ArraySlice<UInt8>, at version: Version? = nil) throws(StorageError) -> ArraySlice<UInt8>? {
         let view = try readView(version)
         let version = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
-        return try key.withBorrowedBytes { key throws(StorageError) in try Self.find(key, at: version, in: view) }
+        var tally = LookupTally()
+        defer { lookups.add(tally) }
+        return try key.withBorrowedBytes { key throws(StorageError) in
+            try Self.find(key, at: version, in: view, &tally)
+        }
     }
 
     /// The value of `key`; see ``get(_:at:)-(ArraySlice<UInt8>,_)``.
@@ -35,10 +39,12 @@ extension Engine {
     public func getCached(_ key: ArraySlice<UInt8>, at version: Version? = nil) throws(StorageError) -> CachedRead {
         let view = try readView(version)
         let version = version?.rawValue ?? lastVersionValue.load(ordering: .acquiring)
+        var tally = LookupTally()
+        defer { lookups.add(tally) }
         do throws(StorageError) {
             return .value(
                 try key.withBorrowedBytes { key throws(StorageError) in
-                    try Self.find(key, at: version, in: view, mode: .cacheOnly)
+                    try Self.find(key, at: version, in: view, mode: .cacheOnly, &tally)
                 })
         } catch  where error.code == .wouldNeedDisk {
             return .needsDisk
@@ -54,8 +60,9 @@ extension Engine {
     /// below it is older.
     static func find(
         _ key: BorrowedBytes, at version: UInt64, in view: ReadView, mode: ReadMode = .any,
-        recent: RecentBlocks? = nil
+        recent: RecentBlocks? = nil, _ tally: inout LookupTally
     ) throws(StorageError) -> ArraySlice<UInt8>? {
+        tally.lookups &+= 1
         var (entry, deletedAt) = view.active.find(key, at: version)
         if let entry { return entry.version < deletedAt ? nil : entry.value }
         if deletedAt > 0 { return nil }
@@ -67,12 +74,12 @@ extension Engine {
         for (number, level) in view.tables.levels.enumerated() where !level.isEmpty {
             if number > 0 {
                 guard let table = TableSet.table(over: key, in: level) else { continue }
-                (entry, deletedAt) = try find(key, at: version, in: table, mode, recent)
+                (entry, deletedAt) = try find(key, at: version, in: table, mode, recent, &tally)
                 if let entry { return entry.version < deletedAt ? nil : entry.value }
                 if deletedAt > 0 { return nil }
             } else {
                 for table in level where table.range.contains(key) {
-                    (entry, deletedAt) = try find(key, at: version, in: table, mode, recent)
+                    (entry, deletedAt) = try find(key, at: version, in: table, mode, recent, &tally)
                     if let entry { return entry.version < deletedAt ? nil : entry.value }
                     if deletedAt > 0 { return nil }
                 }
@@ -83,12 +90,13 @@ extension Engine {
 
     @inline(__always)
     private static func find(
-        _ key: BorrowedBytes, at version: UInt64, in table: Table, _ mode: ReadMode, _ recent: RecentBlocks?
+        _ key: BorrowedBytes, at version: UInt64, in table: Table, _ mode: ReadMode, _ recent: RecentBlocks?,
+        _ tally: inout LookupTally
     ) throws(StorageError) -> (FoundEntry?, deletedAt: UInt64) {
         let reader = try table.reader(mode)
         let deletedAt =
             table.description.rangeTombstones > 0 ? reader.tombstones.newest(over: key, at: version) : 0
-        return (try reader.find(key, at: version, mode: mode, recent: recent), deletedAt)
+        return (try reader.find(key, at: version, mode: mode, recent: recent, &tally), deletedAt)
     }
 
     /// An iterator over the keys from `lower` up to, not including, `upper`, as `version` sees them.

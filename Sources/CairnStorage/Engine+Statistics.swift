@@ -18,14 +18,30 @@ extension Engine {
             result.compactions = work.compactions
             result.compactionReadBytes = work.compactionReadBytes
             result.compactionWrittenBytes = work.compactionWrittenBytes
+            result.flushTime = work.flushTime
+            result.compactionTime = work.compactionTime
+            result.compactionsRunning = work.claims.count
+            result.stalls = work.stalls
+            result.stallTime = work.stallTime
             result.backgroundError = work.errors[.flush] ?? work.errors[.compaction]
         }
-        result.walBytes = writer.withLock { $0.log.writtenBytes }
+        (result.userBytes, result.walBytes) = writer.withLock { ($0.userBytes, $0.log.writtenBytes) }
+        let lookups = lookups.sums
+        result.lookups = lookups.lookups
+        result.lookupTables = lookups.tables
+        result.filterRejections = lookups.filtered
+        result.filterFalsePositives = lookups.falsePositives
+        result.lookupBlockReads = lookups.blockReads
         result.writePressure = writePressure
         result.suggestedDelay = suggestedDelay
         result.cacheHits = cache.hits
         result.cacheMisses = cache.misses
         result.cacheBytes = cache.usedBytes
+        result.cachePinnedBytes = cache.pinnedBytes
+        if let budget = options.memoryBudget {
+            result.sharedMemtableBytes = budget.memtableBytes
+            result.sharedMemtableBytesMax = budget.memtableBytesMax
+        }
         return result
     }
 

@@ -71,6 +71,7 @@ extension Engine {
         Self.insert(batch, version.rawValue, into: writer.active)
         writer.mark = mark
         writer.version = version.rawValue
+        writer.userBytes += UInt64(batch.byteCount)
         lastVersionValue.store(version.rawValue, ordering: .releasing)
         markValue.store(mark, ordering: .releasing)
         let bytes = writer.active.byteCount

@@ -28,6 +28,7 @@ public final class Engine: Sendable {
     let syncedSequence = Atomic<UInt64>(0)
     /// Held while an edit is made durable and shown to readers.
     let manifest: Mutex<Manifest>
+    let lookups = LookupCounts()
     let work = Monitor(WorkState())
     let janitor: FileJanitor
     let retention: Mutex<RetentionState>
@@ -56,6 +57,8 @@ public final class Engine: Sendable {
         var activeSegments: [UInt64] = []
         var mark: UInt64
         var version: UInt64
+        /// Bytes of all batches that were applied.
+        var userBytes: UInt64 = 0
     }
 
     struct LogSync {
@@ -207,6 +210,11 @@ struct WorkState {
     var compactions: UInt64 = 0
     var compactionReadBytes: UInt64 = 0
     var compactionWrittenBytes: UInt64 = 0
+    var flushTime = Duration.zero
+    var compactionTime = Duration.zero
+    /// Times that a writer was held back, and how long.
+    var stalls: UInt64 = 0
+    var stallTime = Duration.zero
 
     var isCompacting: Bool { isAlone || !claims.isEmpty }
 }

@@ -81,6 +81,25 @@ final class Bench: Sendable {
         background.shutDown()
     }
 
+    /// What the engine has done so far, as a line of JSON.
+    var statistics: String {
+        let found = engine.statistics
+        let levels = found.levels.map { "{\"tables\": \($0.tables), \"bytes\": \($0.bytes)}" }
+        return """
+            {"levels": [\(levels.joined(separator: ", "))], "userBytes": \(found.userBytes), \
+            "walBytes": \(found.walBytes), "flushes": \(found.flushes), "flushedBytes": \(found.flushedBytes), \
+            "flushSeconds": \(found.flushTime.seconds), "compactions": \(found.compactions), \
+            "compactionReadBytes": \(found.compactionReadBytes), \
+            "compactionWrittenBytes": \(found.compactionWrittenBytes), \
+            "compactionSeconds": \(found.compactionTime.seconds), \
+            "writeAmplification": \(found.writeAmplification), "stalls": \(found.stalls), \
+            "stallSeconds": \(found.stallTime.seconds), "lookups": \(found.lookups), \
+            "lookupTables": \(found.lookupTables), "lookupBlockReads": \(found.lookupBlockReads), \
+            "filterRejections": \(found.filterRejections), "filterFalsePositives": \(found.filterFalsePositives), \
+            "cacheHits": \(found.cacheHits), "cacheMisses": \(found.cacheMisses), "cacheBytes": \(found.cacheBytes)}
+            """
+    }
+
     func run(_ workload: Workload) throws -> Row {
         switch workload {
         case .fillseq: try onThreads(workload) { try self.fill(thread: $0, isRandom: false, .buffered) }

@@ -21,6 +21,7 @@ struct StorageBench: ParsableCommand {
     @Option(help: "Bytes a second that readwhilewriting writes beside its reads.") var writeRate = 10_000_000.0
 
     @Flag(help: "Encrypt everything.") var encrypted = false
+    @Flag(help: "In the end print what the engine has done, another JSON line.") var statistics = false
 
     func validate() throws {
         guard keys > 0, valueBytes > 0, threads > 0 else { throw ValidationError("numbers must be positive") }
@@ -41,6 +42,7 @@ struct StorageBench: ParsableCommand {
             directory: directory, keys: keys, valueBytes: valueBytes, operations: operations ?? keys, threads: threads,
             seed: seed, writeBytesPerSecond: writeRate, isEncrypted: encrypted)
         for workload in try chosen() { print(try bench.run(workload).json) }
+        if statistics { print(bench.statistics) }
         try bench.close()
     }
 }

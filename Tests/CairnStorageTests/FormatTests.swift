@@ -81,7 +81,8 @@ import Testing
         #expect(written == examples[3])
         let reader = try TableReader(
             description, path: "/t/000005.sst", fileSystem: fileSystem, cache: BlockCache(capacityBytes: 0))
-        let found = try [0x61].withBorrowedBytes { key throws(StorageError) in try reader.find(key, at: 3) }
+        var tally = LookupTally()
+        let found = try [0x61].withBorrowedBytes { key throws(StorageError) in try reader.find(key, at: 3, &tally) }
         #expect(found?.version == 3)
         #expect(found?.value == ArraySlice("one".utf8))
         #expect(reader.tombstones.tombstones.count == 1)

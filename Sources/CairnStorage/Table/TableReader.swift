@@ -67,10 +67,25 @@ final class TableReader: Sendable {
     ///
     /// - Parameter recent: The blocks that earlier lookups of the same caller ended in.
     func find(
-        _ key: BorrowedBytes, at version: UInt64, mode: ReadMode = .any, recent: RecentBlocks? = nil
+        _ key: BorrowedBytes, at version: UInt64, mode: ReadMode = .any, recent: RecentBlocks? = nil,
+        _ tally: inout LookupTally
     ) throws(StorageError) -> FoundEntry? {
         guard let index else { return nil }
-        if let filter, !filter.mayContain(BloomFilter.hash(key)) { return nil }
+        tally.tables &+= 1
+        if let filter, !filter.mayContain(BloomFilter.hash(key)) {
+            tally.filtered &+= 1
+            return nil
+        }
+        let entry = try search(index, key, version, mode, recent, &tally)
+        if entry == nil, filter != nil { tally.falsePositives &+= 1 }
+        return entry
+    }
+
+    @inline(__always)
+    private func search(
+        _ index: ArraySlice<UInt8>, _ key: BorrowedBytes, _ version: UInt64, _ mode: ReadMode,
+        _ recent: RecentBlocks?, _ tally: inout LookupTally
+    ) throws(StorageError) -> FoundEntry? {
         let handle = try index.withBorrowedBytes { bytes throws(StorageError) -> BlockHandle? in
             guard let view = BlockView(bytes) else { throw malformed(indexOffset) }
             switch view.search(key, version) {
@@ -87,8 +102,10 @@ final class TableReader: Sendable {
         let block =
             if let known = recent?.block(of: cacheNumber, at: handle.offset) {
                 known
+            } else if let cached = cache.block(BlockCache.Key(table: cacheNumber, offset: handle.offset)) {
+                cached
             } else {
-                try block(handle, fillsCache: true, mode: mode)
+                try readBlock(handle, fillsCache: true, mode: mode, &tally.blockReads)
             }
         recent?.remember(block, of: cacheNumber, at: handle.offset)
         return try block.withBorrowedBytes { bytes throws(StorageError) in
@@ -131,17 +148,24 @@ final class TableReader: Sendable {
     func block(
         _ handle: BlockHandle, fillsCache: Bool, mode: ReadMode = .any
     ) throws(StorageError) -> ArraySlice<UInt8> {
-        let key = BlockCache.Key(table: cacheNumber, offset: handle.offset)
-        if let block = cache.block(key) { return block }
+        if let block = cache.block(BlockCache.Key(table: cacheNumber, offset: handle.offset)) { return block }
+        var reads: UInt64 = 0
+        return try readBlock(handle, fillsCache: fillsCache, mode: mode, &reads)
+    }
+
+    private func readBlock(
+        _ handle: BlockHandle, fillsCache: Bool, mode: ReadMode, _ reads: inout UInt64
+    ) throws(StorageError) -> ArraySlice<UInt8> {
         if mode == .cacheOnly {
             throw StorageError(.wouldNeedDisk, "the block is not in the cache", file: path, offset: handle.offset)
         }
         // Data blocks stand before the index. A place that is not in the file would be a lot of memory to read.
         guard handle.ends(by: indexOffset) else { throw malformed(indexOffset) }
+        reads &+= 1
         let block = try mappingFileErrors { () throws(FileError) in
             try codec.read(from: file, at: handle.offset, count: Int(handle.byteCount), fileID: fileID)
         }
-        if fillsCache { cache.insert(block, key) }
+        if fillsCache { cache.insert(block, BlockCache.Key(table: cacheNumber, offset: handle.offset)) }
         return block
     }
 
