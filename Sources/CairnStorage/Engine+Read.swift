@@ -131,9 +131,12 @@ extension Engine {
             tombstones += frozen.memtable.rangeTombstones.tombstones
         }
         for (number, level) in view.tables.levels.enumerated() where !level.isEmpty {
-            let tables = level.filter { $0.range.overlaps(lower: lower, upper: upper) && isWanted($0.description) }
-            for table in tables where table.description.rangeTombstones > 0 {
-                tombstones += try table.reader(options.mode).tombstones.tombstones
+            var tables: [Table] = []
+            for table in level where table.range.overlaps(lower: lower, upper: upper) && isWanted(table.description) {
+                if table.description.rangeTombstones > 0 {
+                    tombstones += try table.reader(options.mode).tombstones.tombstones
+                }
+                if try table.mayHaveEntries(lower, upper, options.mode) { tables.append(table) }
             }
             if number == 0 {
                 for table in tables {

@@ -41,6 +41,12 @@ public struct EngineOptions: Sendable {
     /// The same for tables of level 0, of which a lookup asks all: 20 bits make it one in a thousand.
     public var level0BloomBitsPerKey = 20
 
+    /// How many first bytes of keys the filters of new tables hold beside the whole keys (0 to 64; 0: none).
+    ///
+    /// An iterator whose bounds lie within one such beginning leaves out tables that have no key with it. It costs the bits of
+    /// one more key for each beginning in a table. Tables remember the length that they were written with.
+    public var prefixFilterBytes = 0
+
     /// Write tables past the system's page cache where that can be done: less work for the writer of much, but the first
     /// reader of a block has to wait for the disk.
     public var tablesPassPageCache = false
@@ -86,6 +92,7 @@ public struct EngineOptions: Sendable {
         try require((1...1024).contains(restartInterval), "restartInterval is between 1 and 1024")
         try require((0...64).contains(bloomBitsPerKey), "bloomBitsPerKey is between 0 and 64")
         try require((0...64).contains(level0BloomBitsPerKey), "level0BloomBitsPerKey is between 0 and 64")
+        try require((0...64).contains(prefixFilterBytes), "prefixFilterBytes is between 0 and 64")
         try require(tableBytesMax >= blockBytes, "tableBytesMax is at least blockBytes")
         try require(level0Trigger >= 1, "level0Trigger is at least 1")
         try require(

@@ -61,6 +61,7 @@ struct EngineSoak {
         options.level0Compression = random.oneIn(2) ? .none : .snappy
         options.bloomBitsPerKey = random.oneIn(4) ? 0 : 10
         options.level0BloomBitsPerKey = random.oneIn(4) ? 0 : 20
+        options.prefixFilterBytes = [0, 0, 1, 3, 6].randomElement(using: &random)!
         options.memtableBytesMax = [1 << 10, 2 << 10, 8 << 10, 64 << 10].randomElement(using: &random)!
         options.frozenMemtablesMax = Int.random(in: 1...3, using: &random)
         options.level0Trigger = Int.random(in: 1...4, using: &random)

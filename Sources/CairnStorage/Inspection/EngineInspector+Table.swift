@@ -164,6 +164,8 @@ extension EngineInspector {
                     "tombstones": "\(properties.rangeTombstones)",
                     "versions": properties.versionText,
                     "keys": describe(properties.range),
+                    "prefixes":
+                        properties.prefixFilterBytes > 0 ? "\(properties.prefixFilterBytes) bytes" : "none",
                 ])
             }
             return properties

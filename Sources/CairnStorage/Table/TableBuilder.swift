@@ -18,6 +18,8 @@ struct TableBuilder {
     private var output: [UInt8] = []
     private var written: UInt64 = 0
     private var hashes: [UInt64] = []
+    /// Of the last beginning that the filter was given: in key order equal ones are neighbours.
+    private var lastPrefixHash: UInt64?
 
     private var hasEntries = false
     private var lastKey: [UInt8] = []
@@ -40,6 +42,7 @@ struct TableBuilder {
         rate = level == 0 ? nil : options.compactionRate
         bloomBitsPerKey = level == 0 ? options.level0BloomBitsPerKey : options.bloomBitsPerKey
         block = BlockBuilder(restartInterval: options.restartInterval)
+        description.prefixFilterBytes = bloomBitsPerKey > 0 ? options.prefixFilterBytes : 0
         description.number = number
         description.fileID = fileSystem.makeFileID()
         sealer = fileSystem.keyring?.makeCipher(fileID: description.fileID).makeSealer()
@@ -68,7 +71,10 @@ struct TableBuilder {
         let isNewKey = !hasEntries || !lastKey.withBorrowedBytes { $0.isEqual(to: key) }
         if isNewKey {
             if !hasEntries { description.range.smallest = key.copied() }
-            if bloomBitsPerKey > 0 { hashes.append(BloomFilter.hash(key)) }
+            if bloomBitsPerKey > 0 {
+                hashes.append(BloomFilter.hash(key))
+                if description.prefixFilterBytes > 0 { addPrefix(of: key) }
+            }
             lastKey.removeAll(keepingCapacity: true)
             unsafe lastKey.append(contentsOf: key.buffer)
         }
@@ -81,6 +87,14 @@ struct TableBuilder {
         description.smallestVersion = min(description.smallestVersion, version)
         description.largestVersion = max(description.largestVersion, version)
         if block.byteCount >= options.blockBytes { try finishBlock() }
+    }
+
+    private mutating func addPrefix(of key: BorrowedBytes) {
+        guard key.count >= description.prefixFilterBytes else { return }
+        let hash = PrefixFilter.hash(key.prefix(description.prefixFilterBytes))
+        guard hash != lastPrefixHash else { return }
+        lastPrefixHash = hash
+        hashes.append(hash)
     }
 
     private mutating func finishBlock() throws(FileError) {

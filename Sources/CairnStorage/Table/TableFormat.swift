@@ -150,17 +150,21 @@ struct TableDescription: Hashable, Sendable {
     /// The highest mark whose batch is in it.
     var mark: UInt64 = 0
     var blocks: UInt64 = 0
+    /// How many first bytes of keys the filter holds beside the keys; 0: none.
+    var prefixFilterBytes = 0
 
-    static let formatVersion: UInt8 = 1
+    /// The second one has the length of the filter's prefixes; it is written only where there are any.
+    static let formatVersions: ClosedRange<UInt8> = 1...2
 
     func encoded() -> [UInt8] {
-        var bytes: [UInt8] = [Self.formatVersion]
+        var bytes: [UInt8] = [prefixFilterBytes > 0 ? 2 : 1]
         for number in [
             number, fileID, byteCount, entries, deletions, superseded, rangeTombstones, smallestVersion, largestVersion,
             mark, blocks, range.largestIsExclusive ? 1 : 0,
         ] {
             bytes.append(littleEndian: number)
         }
+        if prefixFilterBytes > 0 { bytes.append(littleEndian: UInt64(prefixFilterBytes)) }
         bytes.append(lengthAndBytes: range.smallest)
         bytes.append(lengthAndBytes: range.largest)
         return bytes
@@ -173,12 +177,13 @@ struct TableDescription: Hashable, Sendable {
         guard let version = reader.byte() else {
             throw StorageError(.corruption, "an empty table description", file: path, offset: offset)
         }
-        guard version == Self.formatVersion else {
+        guard Self.formatVersions.contains(version) else {
             throw StorageError(.unsupportedFormat, "table description format \(version)", file: path, offset: offset)
         }
         var numbers: [UInt64] = []
-        while numbers.count < 12, let number = reader.uint64() { numbers.append(number) }
-        guard numbers.count == 12, let smallest = reader.lengthAndBytes(), let largest = reader.lengthAndBytes(),
+        let count = version == 1 ? 12 : 13
+        while numbers.count < count, let number = reader.uint64() { numbers.append(number) }
+        guard numbers.count == count, let smallest = reader.lengthAndBytes(), let largest = reader.lengthAndBytes(),
             reader.remaining == 0
         else { throw StorageError(.corruption, "a table description that does not parse", file: path, offset: offset) }
         number = numbers[0]
@@ -193,6 +198,10 @@ struct TableDescription: Hashable, Sendable {
         mark = numbers[9]
         blocks = numbers[10]
         range = KeyRange(smallest: smallest, largest: largest, largestIsExclusive: numbers[11] == 1)
+        guard version == 1 || (1...64).contains(numbers[12]) else {
+            throw StorageError(.corruption, "a table description of no table", file: path, offset: offset)
+        }
+        prefixFilterBytes = version == 1 ? 0 : Int(numbers[12])
         // What the rest of the engine counts on and adds up.
         guard number < FileName.numberEnd, entries < 1 << 48, rangeTombstones < 1 << 48, blocks <= entries,
             deletions <= entries, superseded <= entries,

@@ -122,6 +122,12 @@ final class TableReader: Sendable {
         }
     }
 
+    /// Whether there may be entries whose keys begin with `prefix`, which is as long as the table's description says.
+    func mayHaveKeys(beginningWith prefix: [UInt8]) -> Bool {
+        guard let filter else { return index != nil }
+        return filter.mayContain(prefix.withBorrowedBytes { PrefixFilter.hash($0) })
+    }
+
     func makeIterator(fillsCache: Bool, mode: ReadMode = .any) -> TableIterator {
         TableIterator(self, fillsCache: fillsCache, mode: mode)
     }
