@@ -11,9 +11,13 @@ extension Engine {
     }
 
     /// Has the background compact, if there is something that may be compacted now.
-    func scheduleCompaction() {
+    ///
+    /// - Parameter goesOn: A compaction asks for the next one, which does not happen after a failure.
+    func scheduleCompaction(goesOn: Bool = false) {
         guard !options.disablesAutomaticCompaction, !hasFailed.load(ordering: .acquiring) else { return }
         let schedules = work.withLock { work in
+            if !goesOn { work.hasFailedCompaction = false }
+            guard !work.hasFailedCompaction else { return false }
             guard !work.isCompactionScheduled, nextCompaction(work) != nil else { return false }
             work.isCompactionScheduled = true
             return true
@@ -23,14 +27,14 @@ extension Engine {
             guard let self else { return }
             let taken = work.change { work in
                 work.isCompactionScheduled = false
-                return takeCompaction(&work)
+                return work.hasFailedCompaction ? nil : takeCompaction(&work)
             }
             guard let taken else { return }
             // Another one may run beside it. Each job does one, so that engines that share the executor take turns.
-            scheduleCompaction()
+            scheduleCompaction(goesOn: true)
             do throws(StorageError) {
                 try carryOut(taken)
-                scheduleCompaction()
+                scheduleCompaction(goesOn: true)
             } catch {
                 // `carryOut` has noted it; a later apply or flush tries again.
             }
@@ -57,7 +61,7 @@ extension Engine {
         }
         guard let taken = try taken.get() else { return false }
         try carryOut(taken)
-        scheduleCompaction()
+        scheduleCompaction(goesOn: true)
         return true
     }
 
@@ -85,7 +89,10 @@ extension Engine {
         do throws(StorageError) {
             try run(taken.compaction, taken.set, taken.retained)
         } catch {
-            finishWork(.compaction, error) { $0.claims.release(taken.claim) }
+            finishWork(.compaction, error) { work in
+                work.claims.release(taken.claim)
+                work.hasFailedCompaction = true
+            }
             throw error
         }
         finishWork(.compaction, nil) { $0.claims.release(taken.claim) }

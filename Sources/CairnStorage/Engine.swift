@@ -197,6 +197,9 @@ struct WorkState {
     var claims = CompactionClaims()
     /// Something runs that no compaction may run beside, and how many wait for their turn to.
     var isAlone = false
+    /// A compaction has failed, so the background begins none until something else asks for one: else those that are due
+    /// beside each other would retry each other without end.
+    var hasFailedCompaction = false
     var waitingAlone = 0
     /// The log's next segment is being made.
     var isPreparing = false

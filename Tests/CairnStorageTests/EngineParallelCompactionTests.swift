@@ -149,6 +149,37 @@ import Testing
         }
     }
 
+    @Test(arguments: 1...12 as ClosedRange<UInt64>)
+    func compactionsThatFailDoNotRetryEachOtherWithoutEnd(seed: UInt64) throws {
+        let disk = SimulatedFileSystem(seed: seed)
+        let background = ManualBackgroundExecutor()
+        let engine = try Engine.open(
+            directory: "/e", fileSystem: disk, options: Self.options, background: background)
+        let nesting = CompactionNesting(on: disk, background, seed: seed)
+        nesting.engine = engine
+        var work = Workload(random: SeededGenerator(seed: seed), keyCount: 200)
+        var model = ReferenceModel()
+        for step in 1...300 as ClosedRange<UInt64> {
+            let batch = work.batch()
+            model.apply(batch, version: step, mark: step)
+            try engine.apply(batch, at: Version(step), mark: step)
+            if step % 40 == 0 { disk.inject(DiskFault(.error(.io), on: .create, pathContains: ".sst", lasts: true)) }
+            if step % 3 == 0 {
+                var jobs = 0
+                while jobs < 200, background.runNext() { jobs += 1 }
+                #expect(jobs < 200, "seed \(seed), step \(step)")
+            }
+            if step % 40 == 20 { disk.removeFaults() }
+        }
+        disk.removeFaults()
+        try engine.flush()
+        background.runAll()
+        #expect(engine.statistics.backgroundError == nil)
+        #expect(try difference(try engine.makeIterator(), model.contents(at: 300)) == nil, "seed \(seed)")
+        disk.onCreate(nil)
+        try engine.close()
+    }
+
     @Test func whatRunsAloneWaitsForCompactionsAndTheyForIt() throws {
         let disk = SimulatedFileSystem(seed: 1)
         let background = ManualBackgroundExecutor()
