@@ -187,6 +187,9 @@ actor RoutingCore {
         gateway?.close()
         router = nil
         guard running > 0 else { return }
-        await withCheckedContinuation { drained = $0 }
+        await withCheckedContinuation { waiter in
+            // The last command may have ended on the way here.
+            if running == 0 { waiter.resume() } else { drained = waiter }
+        }
     }
 }

@@ -319,3 +319,30 @@ def test_documents_up_to_sixteen_mebibytes(db):
     with pytest.raises(Exception):
         db.large.insert_one({"_id": 2, "text": big + "y" * 400})
     assert db.large.count_documents({}) == 1
+
+
+def test_scans_from_many_clients_at_once_all_end(shared_cluster):
+    """Answers that come while a router is about to wait for them wake it all the same."""
+    collection = shared_cluster.client().scans.many
+    collection.drop()
+    collection.insert_many([{"_id": number, "text": "x" * 300} for number in range(6000)])
+    counts, errors = [], []
+
+    def scan(number):
+        try:
+            for _ in range(60):
+                client = MongoClient(
+                    f"mongodb://{shared_cluster.addresses[number % 3]}/?directConnection=true", socketTimeoutMS=10000,
+                    retryReads=False)
+                counts.append(len(list(client.scans.many.find({}, {"_id": 1}))))
+                client.close()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=scan, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors[:2]
+    assert counts == [6000] * 360

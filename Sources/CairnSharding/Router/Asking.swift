@@ -84,7 +84,10 @@ private final class Gathering {
 
     func wait() async {
         guard missing > 0 else { return }
-        await withCheckedContinuation { waiter = $0 }
+        await withCheckedContinuation { waiter in
+            // The way here may lead over an executor's queue, and the last answer may have been quicker.
+            if missing == 0 { waiter.resume() } else { self.waiter = waiter }
+        }
     }
 
     func results() -> [GroupResult] {
