@@ -107,6 +107,16 @@ extension Engine {
         }
     }
 
+    /// Tries again in the background what failed there, for want of room most likely. Does nothing when nothing has failed.
+    ///
+    /// Applies do so by themselves every few times. To be called once a second or so by an owner that holds applies back while
+    /// the engine is behind, or there would be no end to that.
+    public func retryFailedWork() {
+        guard needsRetry.load(ordering: .relaxed), !isClosed else { return }
+        scheduleFlush()
+        scheduleCompaction()
+    }
+
     /// Tries again, every few applies, what failed for want of room.
     func retryBackgroundWork() {
         guard needsRetry.load(ordering: .relaxed) else { return }
