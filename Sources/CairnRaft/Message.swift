@@ -73,13 +73,19 @@ public struct Message: Hashable, Sendable {
         public var clock: UInt64
         /// What a ``Message/Kind/timeoutNow(token:)`` must carry to be obeyed. It changes with every life of the
         /// node and when revoked, so that a late handover cannot break a lease that was renewed since.
+        /// 0 while the node would rather not lead.
         public var transferToken: UInt64
+        /// Whether the node is short of disk space, so that nothing should be proposed that is not needed.
+        public var isShortOfSpace: Bool
 
-        public init(round: UInt64, sentAt: UInt64, clock: UInt64, transferToken: UInt64) {
+        public init(
+            round: UInt64, sentAt: UInt64, clock: UInt64, transferToken: UInt64, isShortOfSpace: Bool = false
+        ) {
             self.round = round
             self.sentAt = sentAt
             self.clock = clock
             self.transferToken = transferToken
+            self.isShortOfSpace = isShortOfSpace
         }
     }
 }

@@ -47,12 +47,13 @@ extension RaftCore {
     }
 
     mutating func handleHeartbeat(_ heartbeat: Message.Heartbeat, from node: NodeID) {
-        if heartbeat.revokedToken != 0, heartbeat.revokedToken == transferToken { transferToken = random.nextToken() }
+        if heartbeat.revokedToken != 0, heartbeat.revokedToken == transferToken { renewTransferToken() }
         commit(verifiedBy: heartbeat.commit)
         send(
             .heartbeatResponse(
                 Message.HeartbeatResponse(
-                    round: heartbeat.round, sentAt: heartbeat.sentAt, clock: now, transferToken: transferToken)),
+                    round: heartbeat.round, sentAt: heartbeat.sentAt, clock: now, transferToken: transferToken,
+                    isShortOfSpace: isShortOfSpace)),
             to: node)
     }
 

@@ -218,6 +218,7 @@ extension RaftCore {
         if response.round > peers[offset].ackedRound {
             peers[offset].ackedRound = response.round
             note(token: response.transferToken, ofPeerAt: offset)
+            peers[offset].isShortOfSpace = response.isShortOfSpace
         }
         if response.sentAt > peers[offset].ackedSentAt { peers[offset].ackedSentAt = response.sentAt }
         peers[offset].clock.observe(

@@ -12,8 +12,12 @@ extension RaftCore {
         if let target {
             guard target != id, configuration.voters.contains(target) else { throw .notEligible(target) }
             guard let offset = peerOffset(target), isActive(peers[offset]) else { throw .unreachable(target) }
+            guard !peers[offset].declinesOffice else { throw .unwilling(target) }
         }
-        guard let chosen = target ?? furthestVoter else { throw .unreachable(nil) }
+        guard let chosen = target ?? furthestVoter else {
+            throw peers.contains { configuration.voters.contains($0.node) && isActive($0) }
+                ? .unwilling(nil) : .unreachable(nil)
+        }
         if chosen == transferTarget { return chosen }
         abandonTransfer()
         transferTarget = chosen
@@ -34,7 +38,8 @@ extension RaftCore {
     }
 
     private var furthestVoter: NodeID? {
-        peers.filter { configuration.voters.contains($0.node) && isActive($0) }.max { $0.match < $1.match }?.node
+        peers.filter { configuration.voters.contains($0.node) && isActive($0) && !$0.declinesOffice }
+            .max { $0.match < $1.match }?.node
     }
 
     mutating func continueTransfer(with node: NodeID) {
@@ -48,7 +53,9 @@ extension RaftCore {
     mutating func note(token: UInt64, ofPeerAt offset: Int) {
         guard peers[offset].transferToken != token else { return }
         peers[offset].transferToken = token
-        guard peers[offset].node == transferTarget, sentToken != 0 else { return }
+        guard peers[offset].node == transferTarget else { return }
+        if token == 0 { return abandonTransfer() }
+        guard sentToken != 0 else { return }
         // The news may be older than it looks, so the token that was sent counts as under way.
         revocations.append((peers[offset].node, sentToken, heartbeatRound))
         sentToken = 0
@@ -67,7 +74,37 @@ extension RaftCore {
     }
 
     mutating func handleTimeoutNow(from node: NodeID, token: UInt64) {
-        guard role != .leader, token == transferToken, isPromotable, leader == nil || leader == node else { return }
+        guard role != .leader, token == transferToken, token != 0, isPromotable, leader == nil || leader == node else {
+            return
+        }
         startElection(isTransfer: true)
+    }
+
+    // MARK: Space
+
+    /// Says whether this node's disk is nearly full.
+    ///
+    /// It says so to the leader, declines the office when it is offered, and goes on otherwise: it may still win an election, so
+    /// that somebody answers reads when every node is in the same state.
+    public mutating func setShortOfSpace(_ isShort: Bool) {
+        guard isShort != isShortOfSpace else { return }
+        isShortOfSpace = isShort
+        renewTransferToken()
+    }
+
+    /// Whether so many voters are short of disk space that what is proposed might not find a majority with room.
+    ///
+    /// What a follower says counts until it says something else. False on a replica that does not lead.
+    public var isQuorumShortOfSpace: Bool {
+        guard role == .leader else { return false }
+        return configuration.quorumValue { node in
+            if node == id { return isShortOfSpace ? 0 : 1 }
+            return peerOffset(node).map { peers[$0].isShortOfSpace } ?? false ? 0 : 1
+        } == 0
+    }
+
+    /// Makes handovers that are under way void, and others possible unless this node declines the office.
+    mutating func renewTransferToken() {
+        transferToken = isShortOfSpace ? 0 : random.nextToken()
     }
 }

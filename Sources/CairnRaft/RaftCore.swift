@@ -57,6 +57,7 @@ public struct RaftCore {
     var verified: LogIndex
     var owesAcknowledgement = false
     var transferToken: UInt64
+    var isShortOfSpace = false
     var installing: SnapshotMetadata?
 
     // Leader.
@@ -322,8 +323,8 @@ public struct RaftCore {
         outbox.append(Message(from: id, to: node, term: term, kind: kind))
     }
 
-    /// Whether everything that a message of this term rests on is durable.
-    var isHardStateDurable: Bool {
+    /// Whether everything that a message of this term rests on is durable. While it is not, messages gather.
+    public var isHardStateDurable: Bool {
         !hardStateChanged && pipeline.durableTerm == term && pipeline.durableVote == vote
     }
 }

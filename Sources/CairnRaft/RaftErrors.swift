@@ -31,4 +31,6 @@ public enum TransferError: Error, Hashable, Sendable {
     case notEligible(NodeID)
     /// The target (or, without one, every other voter) has been silent for an election timeout.
     case unreachable(NodeID?)
+    /// The target (or, without one, every other voter that answers) would rather not lead.
+    case unwilling(NodeID?)
 }

@@ -36,6 +36,8 @@ public struct RaftStatus: Hashable, Sendable {
         public let phase: Phase
         /// Whether it answered within the last election timeout.
         public let isActive: Bool
+        /// Whether it said that it would rather not lead.
+        public let declinesOffice: Bool
         public let inflightMessages: Int
         public let inflightBytes: Int
     }

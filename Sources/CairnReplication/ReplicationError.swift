@@ -13,6 +13,8 @@ public struct ReplicationError: Error, Hashable, Sendable, CustomStringConvertib
         case logGap
         /// The state machine refused an entry, a checkpoint or an installation.
         case stateMachine
+        /// The state machine found no room for an entry; what it applied before that stays, and the rest is tried again.
+        case outOfSpace
         /// The log could not be synced. The node's process must end: nothing that relied on the sync was acknowledged.
         case logFailed
         /// A file of a snapshot could not be read or written.
@@ -44,6 +46,8 @@ public enum GroupProposalError: Error, Hashable, Sendable {
     case tooLarge(bytes: Int, limit: Int)
     /// Too much is proposed and not yet committed, or the office is being handed over; try again soon.
     case busy
+    /// The node's disk is full; nothing is appended until there is room.
+    case outOfSpace
     /// The node has no working replica of the group, its disk does not answer, or it is shutting down.
     case unavailable
 }

@@ -105,6 +105,9 @@ public final class Node: Service {
         return all.sorted { $0.group.rawValue < $1.group.rawValue }
     }
 
+    /// How much room the disk has.
+    func space() async -> DiskSpace? { await loops[0].nodeSpace() }
+
     /// Groups with a replica here whose leader is not known.
     func leaderlessGroups() async -> [GroupID] {
         await groupStatuses().filter { status in
@@ -116,5 +119,18 @@ public final class Node: Service {
 extension NodeLoop {
     func groupStatuses() -> [ReplicaStatus] {
         groups.keys.compactMap { host?.status(of: $0) }
+    }
+
+    /// How much room the disk has, by this loop's last reading; nil on a router, which has none.
+    var space: DiskSpace? { host?.space }
+
+    /// The worst that any loop of the node knows about the disk.
+    func nodeSpace() async -> DiskSpace? {
+        var worst: DiskSpace?
+        for loop in siblings {
+            guard let space = await loop.space else { continue }
+            if worst.map({ $0.state < space.state }) ?? true { worst = space }
+        }
+        return worst
     }
 }

@@ -87,6 +87,16 @@ actor NodeLoop {
         host.onGroupFailure = { error in
             logger.error("a replica has trouble", metadata: ["reason": "\(error)"])
         }
+        host.onSpaceChange = { space in
+            let metadata: Logger.Metadata = [
+                "free": "\(space.freeBytes)", "reserve": "\(space.reserveBytes)", "state": "\(space.state)",
+            ]
+            if space.state == .ample {
+                logger.notice("the disk has room again, writes go on", metadata: metadata)
+            } else {
+                logger.error("the disk is nearly full: deletes are taken, if anything", metadata: metadata)
+            }
+        }
         try hostGroups(of: shared.layout)
         let interval = TimeAmount.milliseconds(Int64(max(shared.configuration.heartbeatMilliseconds / 2, 5)))
         ticker = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in

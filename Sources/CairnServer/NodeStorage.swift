@@ -70,8 +70,9 @@ final class NodeStorage: Sendable {
         try NodeIdentity(configuration).claim(directory, plain)
         try removeUnfinished(in: "\(directory)/groups", plain)
         let fileSystem = PosixFileSystem(keyring: try openKeyring(directory, for: configuration, on: plain))
-        let log = try SharedLog.open(
-            directory: "\(directory)/raft", fileSystem: fileSystem, options: SharedLogOptions())
+        var logOptions = SharedLogOptions()
+        logOptions.spaceReserveBytes = UInt64(configuration.spaceReserveBytes)
+        let log = try SharedLog.open(directory: "\(directory)/raft", fileSystem: fileSystem, options: logOptions)
         let storage = NodeStorage(
             configuration: configuration, fileSystem: fileSystem, lock: lock, log: log, logger: logger)
         do { try storage.dataKeys?.dropUnused() } catch {
@@ -115,6 +116,7 @@ final class NodeStorage: Sendable {
         options.cluster = configuration.clusterNumber
         options.raft.heartbeatInterval = .milliseconds(configuration.heartbeatMilliseconds)
         options.raft.electionTimeout = .milliseconds(configuration.electionTimeoutMilliseconds / 2)
+        options.spaceReserveBytes = UInt64(configuration.spaceReserveBytes)
         options.logBytesKept = UInt64(configuration.logBytesMax) / 2
         options.logEntriesKept = UInt64(configuration.logEntriesMax) / 2
         options.logBytesHeldForFollowers = UInt64(configuration.logBytesMax)

@@ -49,6 +49,15 @@ struct Status: AsyncParsableCommand {
     }
 }
 
+extension Document {
+    /// One word for the state of the node that sent this reply.
+    fileprivate var stateOfNode: String {
+        let space = self["space"]?.asDocument
+        guard let state = space?["state"]?.stringValue, state != "ample" else { return "up" }
+        return "read-only: \((space?["freeBytes"]?.int64Exactly ?? 0) >> 20) MiB free"
+    }
+}
+
 extension ClusterStatus {
     /// Two tables: the nodes, and the groups.
     var text: String {
@@ -61,7 +70,8 @@ extension ClusterStatus {
                 continue
             }
             nodeTable.add([
-                "\(node.id)", node.address, "up", "\((reply["residentBytes"]?.int64Exactly ?? 0) >> 20) MiB",
+                "\(node.id)", node.address, reply.stateOfNode,
+                "\((reply["residentBytes"]?.int64Exactly ?? 0) >> 20) MiB",
                 "\(reply["connections"]?.int64Exactly ?? 0)", "\(leads)",
                 "\((reply["uptimeMillis"]?.int64Exactly ?? 0) / 1000) s",
             ])

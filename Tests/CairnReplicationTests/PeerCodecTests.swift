@@ -43,6 +43,8 @@ struct PeerCodecTests {
 
     var kinds: [Message.Kind] {
         let position = LogPosition(term: Term(3), index: LogIndex(7))
+        let response = Message.HeartbeatResponse(
+            round: 1, sentAt: 2, clock: 3, transferToken: 4, isShortOfSpace: true)
         return [
             .preVoteRequest(proposedTerm: Term(6), last: position),
             .preVoteResponse(proposedTerm: Term(6), granted: true),
@@ -51,7 +53,7 @@ struct PeerCodecTests {
             .append(previous: .zero, commit: .zero, entries: []), .appendResponse(match: LogIndex(10)),
             .appendRejection(rejected: LogIndex(12), hint: position),
             .heartbeat(Message.Heartbeat(round: 1, sentAt: 2, commit: position, revokedToken: 4)),
-            .heartbeatResponse(Message.HeartbeatResponse(round: 1, sentAt: 2, clock: 3, transferToken: 4)),
+            .heartbeatResponse(response),
             .commit(position), .timeoutNow(token: 77), .staleTerm, .removed(configurationIndex: LogIndex(4)),
         ]
     }
@@ -122,13 +124,13 @@ struct PeerCodecTests {
             code { () throws(PeerCodecError) in _ = try PeerCodec.open(bytes[...], cluster: 42, to: NodeID(3)) }
                 == .wrongNode)
         var newer = bytes
-        newer[4] = 2
+        newer[4] = 3
         do throws(PeerCodecError) {
             _ = try PeerCodec.open(newer[...], cluster: 42)
-            Issue.record("version 2 was taken")
+            Issue.record("version 3 was taken")
         } catch {
             #expect(error.code == .unsupportedVersion)
-            #expect(error.message.contains("version 2"))
+            #expect(error.message.contains("version 3"))
         }
         #expect(
             code { () throws(PeerCodecError) in

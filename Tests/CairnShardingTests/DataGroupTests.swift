@@ -174,6 +174,77 @@ struct DataGroupTests {
         #expect(group.replica.pendingRequests == 0)
     }
 
+    @Test func A41_whereSpaceIsShortDeletesAreTakenAndOtherWritesAreToldWhy() throws {
+        let group = try makeGroup()
+        group.replica.execute(insert(1)) { _ in }
+        try group.settle()
+        func outcome(_ request: GroupRequest) throws -> String {
+            var outcome = "none"
+            group.replica.execute(request) { result in
+                switch result {
+                case .success: outcome = "done"
+                case .failure(.error(let error)): outcome = "\(error.code.rawValue) \(error.message)"
+                case .failure(.notLeader): outcome = "elsewhere"
+                case .failure(let failure): outcome = "\(failure)"
+                }
+            }
+            try group.settle()
+            return outcome
+        }
+        let delete = GroupRequest(
+            .delete, collection: descriptor.id, epoch: 1, documents: [["q": ["_id": 1], "limit": 1]])
+        group.room = .deletesOnly("/data is nearly full")
+        #expect(try outcome(insert(2)) == "14031 /data is nearly full")
+        #expect(try outcome(delete) == "done")
+        group.room = .moving
+        #expect(try outcome(insert(2)) == "elsewhere")
+        group.room = .none("/data is full")
+        #expect(try outcome(delete) == "14031 /data is full")
+        #expect(try outcome(count) == "done")
+        group.room = .ample
+        #expect(try outcome(insert(2)) == "done")
+    }
+
+    @Test func A49_aRefusedProposalWithNothingElseUnderWayLeavesTheGroupWorking() throws {
+        let group = try makeGroup()
+        var failures = 0
+        group.refusesProposals = true
+        group.replica.execute(insert(1)) { result in
+            if case .failure(.unavailable) = result { failures += 1 }
+        }
+        try group.settle()
+        #expect(failures == 1)
+        group.refusesProposals = false
+        var answered = false
+        group.replica.execute(insert(2)) { result in
+            if case .success = result { answered = true }
+        }
+        try group.settle()
+        #expect(answered && group.replica.pendingRequests == 0)
+    }
+
+    @Test func B16_aFlushThatFoundNoRoomIsTriedAgainThoughNoWriteComes() throws {
+        let background = ManualBackgroundExecutor()
+        let disk = disk
+        let replica = try DataGroup(
+            group: GroupID(1), node: NodeID(rawValue: 1), directory: "/full", fileSystem: disk, clock: clock,
+            openEngine: { directory in
+                var options = EngineOptions()
+                options.wal = .disabled
+                return try Engine.open(
+                    directory: directory, fileSystem: disk, options: options, background: background)
+            })
+        try replica.apply([Entry(term: Term(rawValue: 1), index: LogIndex(rawValue: 1), kind: .empty, payload: [])])
+        disk.inject(DiskFault(.error(.outOfSpace), on: .write, pathContains: "/full"))
+        replica.advanceDurability()
+        background.runAll()
+        #expect(replica.durableIndex.rawValue == 0)
+        disk.removeFaults()
+        replica.tick()
+        background.runAll()
+        #expect(replica.durableIndex.rawValue == 1)
+    }
+
     @Test func aSnapshotReplacesTheTabletAndSurvivesReopening() throws {
         let group = try makeGroup()
         for id in Int32(0)..<50 { group.replica.execute(insert(id)) { _ in } }

@@ -81,6 +81,15 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
         }
     }
 
+    /// Whether the operation is there to store more than before, so that it has to wait while disks are nearly full. What a
+    /// deletion or a promise to a reader adds to a log is little, and the former makes room.
+    public var takesRoom: Bool {
+        switch self {
+        case .insert, .update, .findAndModify, .installDescriptor, .buildIndex: true
+        default: false
+        }
+    }
+
     /// Whether the operation concerns no collection, so that neither descriptor nor epoch matters.
     public var isCollectionless: Bool {
         switch self {

@@ -22,8 +22,10 @@ struct Progress {
     var ackedRound: UInt64 = 0
     /// When, by the leader's clock, the latest of the answered rounds was sent.
     var ackedSentAt: UInt64 = 0
-    /// What a handover to this follower must carry; 0 while unknown.
+    /// What a handover to this follower must carry; 0 while unknown, or while it declines.
     var transferToken: UInt64 = 0
+    /// The follower said that it is short of disk space.
+    var isShortOfSpace = false
     var clock = ClockComparison()
 
     init(node: NodeID, next: LogIndex, clock: UInt64, options: RaftOptions) {
@@ -32,6 +34,9 @@ struct Progress {
         lastActive = clock
         window = InflightWindow(messagesMax: options.inflightMessagesMax, bytesMax: options.inflightBytesMax)
     }
+
+    /// The follower said that it would rather not lead.
+    var declinesOffice: Bool { ackedRound > 0 && transferToken == 0 }
 
     mutating func becomeProbe(next: LogIndex) {
         phase = .probe

@@ -23,18 +23,7 @@ extension GroupHost {
             guard replica.failure == nil else { return }
         }
         if !ready.committed.isEmpty {
-            do {
-                try replica.stateMachine.apply(ready.committed[...])
-            } catch {
-                fail(replica, ReplicationError(.stateMachine, group: replica.group, "applying failed: \(error)"))
-                return
-            }
-            statistics.entriesApplied += UInt64(ready.committed.count)
-            let applied = replica.stateMachine.appliedIndex
-            precondition(
-                applied == ready.committed[ready.committed.count - 1].index,
-                "\(replica.group) applied \(applied) of \(ready.committed[ready.committed.count - 1].index)")
-            replica.core.applied(to: applied)
+            guard apply(ready.committed, to: replica) else { return }
         }
         if let configuration = ready.configuration { learnMembers(configuration.configuration, of: replica) }
         if let change = ready.role { take(change, of: replica) }
@@ -52,6 +41,50 @@ extension GroupHost {
         if let error = ready.logFailure {
             fail(replica, ReplicationError(.damaged, group: replica.group, "entry \(error.index): \(error.message)"))
         }
+    }
+
+    /// Gives committed entries to the state machine. False when the replica has failed over it.
+    ///
+    /// Without room for them they wait, and those that come after them too: a few, because nothing is appended meanwhile.
+    private func apply(_ entries: [Entry], to replica: Replica) -> Bool {
+        guard replica.unapplied.isEmpty else {
+            replica.unapplied += entries
+            return true
+        }
+        var failure: ReplicationError?
+        do {
+            try replica.stateMachine.apply(entries[...])
+        } catch {
+            failure =
+                error as? ReplicationError
+                ?? ReplicationError(.stateMachine, group: replica.group, "applying failed: \(error)")
+        }
+        if let failure, failure.code != .outOfSpace {
+            fail(replica, failure)
+            return false
+        }
+        let applied = replica.stateMachine.appliedIndex
+        let left = entries[entries.count - 1].index - applied
+        precondition(
+            failure == nil ? left == 0 : left > 0 && left <= entries.count,
+            "\(replica.group) applied \(applied) of \(entries[0].index) to \(entries[entries.count - 1].index)")
+        replica.unapplied = Array(entries.suffix(left))
+        statistics.entriesApplied += UInt64(entries.count - left)
+        if left < entries.count { replica.core.applied(to: applied) }
+        if let failure {
+            replica.nextApplyAttempt = now + options.spaceReadingNanoseconds
+            onGroupFailure?(failure)
+        }
+        return true
+    }
+
+    /// Tries again to apply what there was no room for.
+    func retryApplying(to replica: Replica) {
+        guard !replica.unapplied.isEmpty, now >= replica.nextApplyAttempt else { return }
+        let entries = replica.unapplied
+        replica.unapplied = []
+        if apply(entries, to: replica) { answerReads(of: replica) }
+        markDirty(replica)
     }
 
     /// Stops one group on this node; the other replicas of it, and the other groups here, go on.

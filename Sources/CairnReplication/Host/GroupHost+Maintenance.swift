@@ -9,16 +9,21 @@ extension GroupHost {
             expireReads(of: replica)
             if purges { purge(replica) }
             inquire(replica)
+            retryApplying(to: replica)
+            replica.isQuorumShortOfSpace = replica.core.isQuorumShortOfSpace
             guard replica.role.isLeader, !isLogStalled else { continue }
             if isShuttingDown {
                 if replica.hasPeers { handOver(replica, to: nil) }
                 continue
             }
             align(replica)
-            if let preferred = replica.preferredLeader, preferred != node {
+            if space.state != .ample {
+                // See `evacuate`.
+            } else if let preferred = replica.preferredLeader, preferred != node {
                 prefer(preferred, in: replica)
             }
         }
+        if space.state != .ample, !isShuttingDown { evacuate() }
     }
 
     // MARK: Purge
@@ -86,7 +91,8 @@ extension GroupHost {
         guard now >= replica.nextTransferAttempt else { return }
         let status = replica.core.status
         guard status.configuration.isVoter(preferred),
-            let peer = status.peers.first(where: { $0.node == preferred }), peer.isActive, peer.phase == .replicate,
+            let peer = status.peers.first(where: { $0.node == preferred }), peer.isActive, !peer.declinesOffice,
+            peer.phase == .replicate,
             status.last.index - peer.match <= Int(options.transferLagMax)
         else {
             replica.preferredReadySince = nil

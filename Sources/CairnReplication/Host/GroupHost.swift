@@ -32,6 +32,10 @@ public final class GroupHost {
     public var onFailure: ((ReplicationError) -> Void)?
     /// Hears of a group that stops on this node while the others go on.
     public var onGroupFailure: ((ReplicationError) -> Void)?
+    /// Hears when the disk has become short of space, and when it is not any more.
+    public var onSpaceChange: ((DiskSpace) -> Void)?
+    /// How much room the disk has.
+    public internal(set) var space: DiskSpace
     /// Why this host does nothing any more; nil while it works.
     public private(set) var failure: ReplicationError?
     /// Batches that were given to the log and are not on the disk yet.
@@ -59,6 +63,7 @@ public final class GroupHost {
     private var logPatienceEnds: UInt64 = 0
     var isShuttingDown = false
 
+    var nextSpaceReading: UInt64 = 0
     var nextPurge: UInt64 = 0
     var nextMaintenance: UInt64 = 0
     var nextReadContext: UInt64 = 1
@@ -83,6 +88,7 @@ public final class GroupHost {
         self.fileSystem = fileSystem
         self.directory = directory
         self.options = try options.validated()
+        space = DiskSpace(reserveBytes: options.spaceReserveBytes)
         self.generator = seed
         self.now = now
         self.nextTransfer = seed | 1
@@ -98,8 +104,9 @@ public final class GroupHost {
         let elapsed = now > self.now ? now - self.now : 0
         self.now = max(self.now, now)
         guard failure == nil else { return }
+        watchSpace()
         watchLog()
-        let holdsStill = isLogStalled || isShuttingDown
+        let holdsStill = isLogStalled || isShuttingDown || space.state == .exhausted
         for replica in replicas where replica.failure == nil {
             // Who may not lead does not campaign; a leader goes on until it has handed over.
             if holdsStill, !replica.role.isLeader { continue }
@@ -160,6 +167,7 @@ public final class GroupHost {
         }
         let decoded = try RaftMessageCodec.decode(message.bytes, from: message.sender, to: node)
         if isLogStalled || isShuttingDown, case .timeoutNow = decoded.kind { return }
+        if isUnwelcome(decoded, to: replica) { return }
         replica.core.step(decoded, now: now)
         markDirty(replica)
     }
@@ -207,6 +215,7 @@ public final class GroupHost {
     /// else it never happened. When the role is lost before, the outcome is unknown until then.
     public func propose(_ payload: [UInt8], in group: GroupID) throws(GroupProposalError) -> LogPosition {
         let replica = try workingReplica(group)
+        guard space.state != .exhausted else { throw .outOfSpace }
         guard !isLogStalled, !isShuttingDown || !replica.hasPeers else { throw .unavailable }
         do {
             let position = try replica.core.propose(payload[...])
@@ -273,6 +282,8 @@ public final class GroupHost {
         guard let oldest = inFlight.first, now > oldest.submittedAt,
             now - oldest.submittedAt > options.logStallNanoseconds
         else { return }
+        // A full disk answers, and reads need none of it: see `watchSpace`.
+        guard !log.isOutOfSpace else { return isLogStalled = false }
         if !isLogStalled {
             isLogStalled = true
             statistics.logStalls += 1

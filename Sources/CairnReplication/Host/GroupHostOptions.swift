@@ -12,6 +12,11 @@ public struct GroupHostOptions: Hashable, Sendable {
     /// A log write that takes longer costs the node its leaderships until it completes.
     public var logStallNanoseconds: UInt64 = 2_000_000_000
 
+    /// Bytes of the disk that are to stay free; see ``DiskSpace``. 0 keeps no reserve.
+    public var spaceReserveBytes: UInt64 = 0
+    /// How often the disk is asked how much is free, and how often what found no room is tried again.
+    public var spaceReadingNanoseconds: UInt64 = 1_000_000_000
+
     /// How often the log is looked over for what may go.
     public var purgeNanoseconds: UInt64 = 1_000_000_000
     /// Applied entries that stay in the log for followers that are a little behind.

@@ -21,6 +21,12 @@ final class Replica {
     /// Whether anyone else takes part: alone, there is nobody to hand over to.
     var hasPeers: Bool
 
+    /// Committed entries that the state machine found no room for, with what is handed out meanwhile.
+    var unapplied: [Entry] = []
+    var nextApplyAttempt: UInt64 = 0
+    /// As the core said when it was last asked.
+    var isQuorumShortOfSpace = false
+
     /// Reads that wait for a round to begin.
     var reads: [PendingRead] = []
     /// The round that is under way, and its reads.

@@ -8,8 +8,8 @@ import Synchronization
 
 /// The log thread: takes batches from any number of loops, writes all that wait as one append, syncs once, and reports.
 ///
-/// A shell that decides nothing; a simulation calls ``SharedLog`` itself. While the disk is full it keeps what waits and
-/// tries again, so writes stall and nothing is lost; every other error is reported to all and is final.
+/// A shell that decides nothing; a simulation calls ``SharedLog`` itself. While the disk is full (``SharedLog/isOutOfSpace``)
+/// it keeps what waits and tries again, so that nothing is lost; every other error is reported to all and is final.
 public final class LogWriter: Sendable {
     /// Called on the log thread, in the order of submission; hops to where it is wanted.
     public typealias Completion = @Sendable (Result<Void, SharedLogError>) -> Void
@@ -22,11 +22,13 @@ public final class LogWriter: Sendable {
         var hasEnded = false
     }
 
+    /// How often a full disk is tried; a ring makes it sooner.
+    private static let retryMicroseconds = 250
+
     private let log: SharedLog
     private let waiting = Mutex(Waiting())
     private let bell = Bell()
     private let ended = Bell()
-    private let stalled = Atomic(false)
 
     /// Starts the thread.
     public init(_ log: SharedLog) {
@@ -44,9 +46,6 @@ public final class LogWriter: Sendable {
         precondition(result == 0, "no thread for the log: error \(result)")
         pthread_detach(thread)
     }
-
-    /// Whether the disk has been full since the last attempt to write.
-    public var isStalled: Bool { stalled.load(ordering: .relaxed) }
 
     /// Hands `batch` to the log thread; `completion` is called there once it is durable, after those of earlier batches.
     public func submit(_ batch: LogBatch, completion: @escaping Completion) {
@@ -110,13 +109,13 @@ public final class LogWriter: Sendable {
             do throws(SharedLogError) {
                 try log.append(batches)
                 try log.synchronize()
-                stalled.store(false, ordering: .relaxed)
                 return .success(())
             } catch {
-                guard error.code == .outOfSpace, !waiting.withLock({ $0.isStopping }) else { return .failure(error) }
-                stalled.store(true, ordering: .relaxed)
+                guard error.code == .outOfSpace else { return .failure(error) }
+                // Nobody was told that it is durable, and the log can be opened again as it is.
+                if waiting.withLock({ $0.isStopping }) { return .failure(SharedLogError(.closed, error.cause)) }
                 // Not until a point of time: the clock may be set back meanwhile.
-                usleep(100_000)
+                usleep(Self.retryMicroseconds)
             }
         }
     }

@@ -69,9 +69,10 @@ extension SharedLog {
             number = directory.segments.last!.number + 1
             previousEnd = directory.segments.last!.end
         }
+        let fills = options.fillsAhead && hasRoomForSpares(in: directoryPath, options, fileSystem)
         let segment = try begin(
             number, previousEnd: previousEnd, in: directoryPath, spares: &spares,
-            fill: options.fillsAhead ? options.segmentBytes : 0, fileSystem: fileSystem)
+            fill: fills ? options.segmentBytes : 0, fileSystem: fileSystem)
         directory.segments.append(
             LogSegment(
                 number: number, path: segment.path, fileID: segment.header.fileID, cipher: segment.cipher,

@@ -146,7 +146,7 @@ extension SharedLog {
         }
         guard mayGo else { return false }
         do throws(FileError) {
-            if state.spares.count < options.sparesMax {
+            if state.spares.count < options.sparesMax, hasRoomForSpares {
                 state.sparesMade += 1
                 let spare = directoryPath + "/" + Self.sparePrefix + String(state.sparesMade)
                 try fileSystem.rename(segment.path, to: spare)
@@ -164,6 +164,18 @@ extension SharedLog {
         return true
     }
 
+    private var hasRoomForSpares: Bool {
+        Self.hasRoomForSpares(in: directoryPath, options, fileSystem)
+    }
+
+    /// Whether the disk is so far from full that a segment more or less does not matter.
+    static func hasRoomForSpares(
+        in directoryPath: String, _ options: SharedLogOptions, _ fileSystem: any FileSystem
+    ) -> Bool {
+        guard let free = try? fileSystem.freeSpace(at: directoryPath) else { return true }
+        return free >= options.spaceReserveBytes + 2 * UInt64(options.segmentBytes)
+    }
+
     /// Does a small part of getting a spare segment ready; false when there is nothing left to do.
     ///
     /// For the log thread while nobody waits: at most one mebibyte of zeros and a sync.
@@ -172,7 +184,7 @@ extension SharedLog {
             guard options.fillsAhead, state.failure == nil else { return false }
             do throws(FileError) {
                 if state.filling == nil {
-                    guard state.spares.isEmpty else { return false }
+                    guard state.spares.isEmpty, hasRoomForSpares else { return false }
                     state.sparesMade += 1
                     let path = directoryPath + "/" + Self.sparePrefix + String(state.sparesMade)
                     state.filling = (try fileSystem.create(path), path, 0)

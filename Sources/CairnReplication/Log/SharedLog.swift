@@ -27,6 +27,7 @@ public final class SharedLog: Sendable {
     let lock: any FileLock
     let directory: Mutex<LogDirectory>
     let writer: Mutex<WriterState>
+    private let outOfSpace = Atomic(false)
 
     /// What only the writing thread touches.
     struct WriterState {
@@ -113,6 +114,19 @@ public final class SharedLog: Sendable {
     /// - Throws: ``SharedLogError``. After `outOfSpace` the same call may be repeated (what was written of it before is
     ///   written over); every other error is final.
     public func append(_ batches: [LogBatch]) throws(SharedLogError) {
+        do throws(SharedLogError) {
+            try write(batches)
+            outOfSpace.store(false, ordering: .relaxed)
+        } catch {
+            if error.code == .outOfSpace { outOfSpace.store(true, ordering: .relaxed) }
+            throw error
+        }
+    }
+
+    /// Whether the last append found no room; it has to be repeated then.
+    public var isOutOfSpace: Bool { outOfSpace.load(ordering: .relaxed) }
+
+    private func write(_ batches: [LogBatch]) throws(SharedLogError) {
         try writer.withLock { state throws(SharedLogError) in
             if let failure = state.failure { throw failure }
             for batch in batches {

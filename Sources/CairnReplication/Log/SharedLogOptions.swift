@@ -6,6 +6,8 @@ public struct SharedLogOptions: Sendable {
     /// Whether the first segment, and a spare one while the log is idle, are filled with zeros ahead: a sync of blocks that
     /// exist needs no journal commit (a quarter to a half more commits a second). Costs one segment of disk.
     public var fillsAhead = true
+    /// Bytes of the disk that are to stay free. Where they would be touched soon, nothing is filled ahead or kept as a spare.
+    public var spaceReserveBytes: UInt64 = 0
     /// Segments beyond which the oldest one's few live records are copied forward to free it.
     public var segmentsBeforeCopying = 4
     /// The part of a segment, as a divisor, that may be copied forward: an eighth.

@@ -65,6 +65,7 @@ enum RaftMessageCodec {
             frame.appendInteger(response.sentAt)
             frame.appendInteger(response.clock)
             frame.appendInteger(response.transferToken)
+            frame.append(response.isShortOfSpace ? 1 : 0)
         case .commit(let position):
             head(.commit)
             append(position)
@@ -125,7 +126,7 @@ enum RaftMessageCodec {
             decoded = .heartbeatResponse(
                 Message.HeartbeatResponse(
                     round: try reader.integer(), sentAt: try reader.integer(), clock: try reader.integer(),
-                    transferToken: try reader.integer()))
+                    transferToken: try reader.integer(), isShortOfSpace: try flag(&reader)))
         case .commit:
             decoded = .commit(try position(&reader))
         case .preVoteRequest:

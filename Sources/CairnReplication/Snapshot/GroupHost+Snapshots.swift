@@ -240,7 +240,7 @@ extension GroupHost {
             let parent = groupDirectory(replica.group)
             try fileSystem.createDirectory(parent)
             let free = try fileSystem.freeSpace(at: parent)
-            guard free > total else {
+            guard free > total, free - total > options.spaceReserveBytes else {
                 throw FileError(.outOfSpace, .create, path: parent, reason: "\(total) bytes to come, \(free) are free")
             }
             let path = "\(parent)/\(Self.incomingPrefix)\(peer.rawValue)-\(transfer.number)"
@@ -327,6 +327,7 @@ extension GroupHost {
         reset(
             replica.log, to: metadata.position,
             hardState: HardState(term: status.term, vote: status.vote, commit: metadata.position.index))
+        replica.unapplied = []
         replica.core.snapshotInstalled(metadata)
         statistics.snapshotsInstalled += 1
         end(receiver, of: replica, .installed)

@@ -12,6 +12,16 @@ enum MetricsPage {
         page.add("cairn_client_connections", .gauge, "Open client connections.", shared.connectionCount.open)
         page.add(
             "cairn_resident_memory_bytes", .gauge, "Memory that the process holds.", MachineFacts.residentBytes())
+        if let space = await node.space() {
+            page.add(
+                "cairn_disk_free_bytes", .gauge, "Bytes free on the disk of the data folder.", [("", "\(space.freeBytes)")])
+            page.add(
+                "cairn_disk_reserve_bytes", .gauge, "Bytes that are to stay free there.", [("", "\(space.reserveBytes)")])
+            page.add(
+                "cairn_read_only", .gauge,
+                "1 while the disk is nearly full and only deletes are taken, 2 when nothing is.",
+                [("", "\(space.state.rawValue)")])
+        }
         let groups = await node.groupStatuses()
         func perGroup(
             _ name: String, _ kind: PrometheusText.Kind, _ help: String, _ value: (ReplicaStatus) -> String

@@ -5,6 +5,12 @@ enum StatusPage {
     static func html(of node: Node) async -> String {
         let configuration = node.shared.configuration
         let groups = await node.groupStatuses()
+        let space = await node.space()
+        let alarm =
+            space.map {
+                $0.state == .ample
+                    ? "" : "<p><b>Read-only: the disk is nearly full, \($0.freeBytes >> 20) MiB are free.</b></p>"
+            } ?? ""
         let rows = groups.map { status in
             let leader: String
             switch status.role {
@@ -30,7 +36,7 @@ enum StatusPage {
             <h1>Cairn, node \(configuration.node.rawValue) of \(configuration.nodes.count)</h1>
             <p>Cluster <b>\(configuration.clusterName)</b> · clients at <code>\(configuration.address.client)</code> ·
             \(node.shared.connectionCount.open) connected · \(MachineFacts.residentBytes() >> 20) MiB</p>
-            <table><tr><th>Group</th><th>Leader</th><th>Term</th><th>Committed</th><th>Applied</th><th>Log</th></tr>
+            \(alarm)<table><tr><th>Group</th><th>Leader</th><th>Term</th><th>Committed</th><th>Applied</th><th>Log</th></tr>
             \(rows.joined(separator: "\n"))
             </table></body></html>
             """

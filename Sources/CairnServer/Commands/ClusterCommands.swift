@@ -22,14 +22,25 @@ enum ClusterCommands {
         for loop in node.siblings { statuses += await loop.groupStatuses() }
         let groups = statuses.sorted { $0.group.rawValue < $1.group.rawValue }.map { Value.document(document(of: $0)) }
         let shared = node.shared
-        return [
+        var reply: Document = [
             "node": .int64(Int64(shared.configuration.node.rawValue)),
             "version": .string(BSONString(CairnVersion.current)),
             "uptimeMillis": .int64(Int64((node.clock.nanoseconds - shared.startedAtNanoseconds) / 1_000_000)),
             "residentBytes": .int64(Int64(MachineFacts.residentBytes())),
             "connections": .int64(Int64(shared.connectionCount.open)),
-            "groups": .array(BSONArray(groups)), "ok": .double(1),
         ]
+        if let space = await node.nodeSpace() {
+            reply.append(
+                "space",
+                [
+                    "state": .string(BSONString("\(space.state)")),
+                    "freeBytes": .int64(Int64(clamping: space.freeBytes)),
+                    "reserveBytes": .int64(Int64(clamping: space.reserveBytes)),
+                ])
+        }
+        reply.append("groups", .array(BSONArray(groups)))
+        reply.append("ok", .double(1))
+        return reply
     }
 
     private static func document(of status: ReplicaStatus) -> Document {

@@ -12,8 +12,8 @@ public enum ConfigurationLoader {
         "cluster.name", "cluster.nodes", "cluster.groups", "cluster.replicas",
         "cluster.rebuild-after-seconds",
         "raft.heartbeat-ms", "raft.election-timeout-ms", "raft.log-bytes", "raft.log-entries",
-        "storage.memtable-bytes", "storage.cache-bytes", "storage.memory-bytes", "storage.tablet-wal",
-        "storage.reader-threads",
+        "storage.reserve-bytes", "storage.memtable-bytes", "storage.cache-bytes", "storage.memory-bytes",
+        "storage.tablet-wal", "storage.reader-threads",
         "storage.compaction-bytes-per-second",
         "encryption.key-file", "encryption.key", "encryption.key-command",
         "log.level",
@@ -85,6 +85,7 @@ public enum ConfigurationLoader {
         if let value = try reader.integer("raft.log-bytes") { result.logBytesMax = value }
         if let value = try reader.integer("raft.log-entries") { result.logEntriesMax = value }
         if let value = try reader.integer("storage.memtable-bytes") { result.memtableBytesMax = value }
+        if let value = try reader.integer("storage.reserve-bytes") { result.spaceReserveBytes = value }
         if let value = try reader.integer("storage.cache-bytes") { result.cacheBytesMax = value }
         if let value = try reader.integer("storage.reader-threads") { result.readerThreads = value }
         if let value = try reader.integer("storage.memory-bytes") { result.memoryBytesMax = value }

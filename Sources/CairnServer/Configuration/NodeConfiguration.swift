@@ -106,6 +106,8 @@ public struct NodeConfiguration: Sendable {
     public var memoryBytesMax = 0
     /// Bytes a second that compactions of all groups may write together (1 MiB or more); 0 does not hold them back.
     public var compactionBytesPerSecond = 0
+    /// Bytes of the data folder's disk that stay free: below, the node takes no writes but deletes (1 MiB to 1 TiB).
+    public var spaceReserveBytes = 256 << 20
     /// Log bytes that a group may keep beyond what its tablet has made durable, before lagging peers get a snapshot.
     public var logBytesMax = 64 << 20
     /// Entries that a group may keep for lagging peers.
@@ -188,6 +190,9 @@ public struct NodeConfiguration: Sendable {
             (65_536...(1 << 34)).contains(logBytesMax), "raft.log-bytes",
             "\(logBytesMax) is not in 65536...17179869184",
             "leave it out")
+        try check(
+            ((1 << 20)...(1 << 40)).contains(spaceReserveBytes), "storage.reserve-bytes",
+            "\(spaceReserveBytes) is not in 1048576...1099511627776", "leave it out")
         try check(
             (16...10_000_000).contains(logEntriesMax), "raft.log-entries", "\(logEntriesMax) is out of range",
             "leave it out")

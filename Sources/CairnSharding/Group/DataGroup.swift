@@ -40,23 +40,23 @@ public final class DataGroup {
     private let clock: any RouterClock
     private weak var consensus: (any GroupConsensus)?
 
-    private(set) public var role: ReplicaRole = .follower(leader: nil)
+    public internal(set) var role: ReplicaRole = .follower(leader: nil)
     /// Set while a leader whose tip was lost waits for what it proposed to be applied.
-    private var resumesAfter = LogIndex(rawValue: 0)
+    var resumesAfter = LogIndex(rawValue: 0)
 
     /// Answers that wait for a position of the tip to be applied, in the order of their positions.
     private var held: Deque<Held> = []
     /// Requests that wait until writes can be evaluated in this term.
     var parked: Deque<Waiting> = []
     /// Reads that wait for an index to be applied.
-    private var reads: [(index: LogIndex, waiting: Waiting)] = []
+    var reads: [(index: LogIndex, waiting: Waiting)] = []
     /// Answers to be given at the next flush.
     private var deliveries: [() -> Void] = []
     private var waitingCount = 0
     private var waitingBytes = 0
     /// Entries of this term that are not applied, oldest first.
-    private var inFlight: Deque<(position: TipPosition, bytes: Int)> = []
-    private var bytesInFlight = 0
+    var inFlight: Deque<(position: TipPosition, bytes: Int)> = []
+    var bytesInFlight = 0
     /// When sessions are looked over next, by the monotonic clock.
     private var expiresSessionsAt: UInt64 = 0
     /// When the next entry may be proposed, by the monotonic clock, while the engine is behind; 0 when it is not.
@@ -138,6 +138,8 @@ public final class DataGroup {
             if let index = consensus.leaseReadIndex(group, now: clock.nanoseconds), index <= appliedIndex {
                 return answerNow(request, completion)
             }
+        } else if let refusal = refusal(of: request.operation, consensus.room(for: group)) {
+            return completion(.failure(refusal))
         } else if database.isLeading {
             return evaluate(Waiting(request, clock.nanoseconds, completion), isNew: true)
         }
@@ -154,6 +156,19 @@ public final class DataGroup {
     var notLeader: GroupFailure {
         let leader = consensus?.leader(of: group)
         return .notLeader(hint: leader == node ? nil : leader?.rawValue)
+    }
+
+    /// Why a write has to wait for disk space, if it has to.
+    ///
+    /// The meta group's writes are few and small, and dropping a collection is one of them.
+    private func refusal(of operation: GroupOperation, _ room: WriteRoom) -> GroupFailure? {
+        switch room {
+        case .ample: nil
+        case .moving: .notLeader(hint: nil)
+        case .deletesOnly(let reason):
+            group == .meta || !operation.takesRoom ? nil : .error(QueryError(.outOfDiskSpace, reason))
+        case .none(let reason): .error(QueryError(.outOfDiskSpace, reason))
+        }
     }
 
     var context: EvaluationContext {
@@ -244,7 +259,7 @@ public final class DataGroup {
     }
 
     /// Answers at the next flush, because the host is at work.
-    private func later(_ waiting: Waiting, _ result: Result<GroupReply, GroupFailure>) {
+    func later(_ waiting: Waiting, _ result: Result<GroupReply, GroupFailure>) {
         deliveries.append { self.finish(waiting, result) }
     }
 
@@ -260,6 +275,8 @@ public final class DataGroup {
 
     /// Gives the answers that may go, evaluates what waited, and proposes what was written.
     public func flush() {
+        // The log may have refused an entry while nothing was under way whose end could be waited for.
+        beginTermIfReady()
         repeat {
             deliver()
             releaseHeld()
@@ -272,6 +289,7 @@ public final class DataGroup {
     /// To be called about once a second: closes idle cursors and, on the leader, lets go of old retryable writes' results.
     public func tick() {
         database.closeIdleCursors(context)
+        database.engine.retryFailedWork()
         let now = clock.nanoseconds
         guard database.isLeading, now >= expiresSessionsAt else { return }
         expiresSessionsAt = now + 60_000_000_000
@@ -286,7 +304,7 @@ public final class DataGroup {
         execute(request) { _ in }
     }
 
-    private func deliver() {
+    func deliver() {
         while !deliveries.isEmpty {
             let batch = deliveries
             deliveries = []
@@ -378,7 +396,7 @@ public final class DataGroup {
         endTerm(reason)
     }
 
-    private func endTerm(_ reason: String) {
+    func endTerm(_ reason: String) {
         database.endTerm()
         inFlight.removeAll()
         bytesInFlight = 0
@@ -390,7 +408,7 @@ public final class DataGroup {
 
     // MARK: - Role
 
-    private func beginTermIfReady() {
+    func beginTermIfReady() {
         guard case .leader(let term) = role, !database.isLeading, database.appliedTerm == term.rawValue else { return }
         if resumesAfter.rawValue == .max {
             // Everything that this leader proposed is applied once the log has nothing beyond the applied index.
@@ -410,86 +428,5 @@ extension GroupAnswer {
         case .reply(let reply): .success(reply)
         case .failure(let failure): .failure(failure)
         }
-    }
-}
-
-// MARK: - The state machine under the log
-
-extension DataGroup: ReplicatedStateMachine {
-    public var appliedIndex: LogIndex { LogIndex(rawValue: database.appliedIndex) }
-    public var appliedTerm: Term { Term(rawValue: database.appliedTerm) }
-    public var appliedConfiguration: [UInt8]? { database.appliedConfiguration }
-    public var durableIndex: LogIndex { LogIndex(rawValue: database.durableIndex) }
-
-    public func apply(_ entries: ArraySlice<Entry>) throws {
-        for entry in entries {
-            switch entry.kind {
-            case .normal:
-                try database.apply(index: entry.index.rawValue, term: entry.term.rawValue, payload: entry.payload)
-            case .empty:
-                try database.applyEmpty(index: entry.index.rawValue, term: entry.term.rawValue)
-            case .configuration:
-                try database.applyConfiguration(
-                    index: entry.index.rawValue, term: entry.term.rawValue, payload: entry.payload)
-            }
-        }
-        let applied = database.appliedPosition
-        while let first = inFlight.first, first.position <= applied {
-            bytesInFlight -= first.bytes
-            inFlight.removeFirst()
-        }
-        beginTermIfReady()
-    }
-
-    public func roleDidChange(_ role: ReplicaRole) {
-        let former = self.role
-        guard role != former else { return }
-        self.role = role
-        switch (former, role) {
-        case (.follower, .follower): return
-        case (.leader, _): loseOffice()
-        case (.follower, .leader): break
-        }
-        if case .leader = role {
-            resumesAfter = LogIndex(rawValue: 0)
-            beginTermIfReady()
-        }
-    }
-
-    private func loseOffice() {
-        if database.isLeading {
-            endTerm("group \(group.rawValue) lost its leader before the outcome was known")
-        }
-        // These were not evaluated: they may go to the next leader as they are.
-        let refused = parked
-        parked.removeAll()
-        for waiting in refused { later(waiting, .failure(notLeader)) }
-        for (_, waiting) in reads { later(waiting, .failure(notLeader)) }
-        reads.removeAll()
-    }
-
-    public func checkpoint(into directory: String) throws -> LogIndex {
-        LogIndex(rawValue: try database.engine.checkpoint(into: directory))
-    }
-
-    /// Takes the snapshot's files into a directory of their own, and then says with one atomic write that this is the tablet.
-    public func install(from directory: String) throws {
-        precondition(!role.isLeader, "a leader installs no snapshot")
-        try database.engine.close()
-        let tablet = try TabletDirectory.install(from: directory, in: self.directory, fileSystem)
-        try database.replaceEngine(try openEngine(tablet))
-        try TabletDirectory.removeOthers(than: tablet, in: self.directory, fileSystem)
-    }
-
-    public func advanceDurability() {
-        database.engine.requestFlush()
-    }
-
-    /// Closes the tablet; the replica is not used after that.
-    public func close() throws {
-        endTerm("the node is shutting down")
-        loseOffice()
-        deliver()
-        try database.engine.close()
     }
 }

@@ -9,6 +9,9 @@ public protocol GroupConsensus: AnyObject {
     /// Batches of the node's log, of all groups, that are on their way to the disk.
     var logBatchesInFlight: Int { get }
 
+    /// Which writes may be taken, as far as the nodes' disk space goes.
+    func room(for group: GroupID) -> WriteRoom
+
     /// The index that a read must see, when this node leads under a valid lease; nil otherwise.
     func leaseReadIndex(_ group: GroupID, now: UInt64) -> LogIndex?
 

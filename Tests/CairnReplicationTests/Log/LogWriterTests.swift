@@ -101,7 +101,7 @@ import Testing
         group.append([], hardState: HardState(term: Term(9)), to: &batch)
         let result = Mutex<Result<Void, SharedLogError>?>(nil)
         writer.submit(batch) { answer in result.withLock { $0 = answer } }
-        while !writer.isStalled {}
+        while !log.isOutOfSpace {}
         #expect(result.withLock { $0 == nil })
         disk.setCapacity(.max)
         while result.withLock({ $0 == nil }) {}

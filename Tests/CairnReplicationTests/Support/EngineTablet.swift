@@ -79,7 +79,13 @@ final class EngineTablet: SimulatedTablet {
         batch.put(Self.termKey, Self.bytes(appliedTerm.rawValue))
         batch.put(Self.digestKey, Self.bytes(digest))
         let last = entries[entries.endIndex - 1].index.rawValue
-        try engine.apply(batch, at: Version(last), mark: last)
+        do throws(StorageError) {
+            try engine.apply(batch, at: Version(last), mark: last)
+        } catch {
+            guard error.code == .outOfSpace else { throw error }
+            try load()
+            throw ReplicationError(.outOfSpace, "\(error)")
+        }
         for entry in entries { onApply?(entry) }
     }
 

@@ -78,7 +78,13 @@ final class TestTablet: SimulatedTablet {
             appliedTerm = entry.term
             onApply?(entry)
         }
-        if persistsEvery > 0, appliedIndex.rawValue >= durableIndex.rawValue + persistsEvery { try persist() }
+        guard persistsEvery > 0, appliedIndex.rawValue >= durableIndex.rawValue + persistsEvery else { return }
+        do {
+            try persist()
+        } catch {
+            // As an engine's flush, which is tried again later.
+            guard (error as? FileError)?.code == .outOfSpace else { throw error }
+        }
     }
 
     func roleDidChange(_ role: ReplicaRole) {

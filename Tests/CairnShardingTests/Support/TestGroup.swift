@@ -22,6 +22,10 @@ final class TestGroup: GroupConsensus {
 
     /// Whether the leader's lease holds; without it every read needs a round.
     var hasLease = true
+    /// What the nodes' disks have room for.
+    var room = WriteRoom.ample
+    /// The log takes nothing, as while an office is handed over.
+    var refusesProposals = false
     /// Whether entries commit; off, everything stays under way.
     var commits = true
     /// Entries that the log has been given.
@@ -80,11 +84,14 @@ final class TestGroup: GroupConsensus {
 
     func propose(_ payload: [UInt8], in group: GroupID) throws(GroupProposalError) -> LogPosition {
         guard replica.role.isLeader else { throw .notLeader(leader: nil) }
+        guard !refusesProposals else { throw .busy }
         proposals += 1
         last = LogIndex(rawValue: last.rawValue + 1)
         uncommitted.append(Entry(term: term, index: last, kind: .normal, payload: payload[...]))
         return LogPosition(term: term, index: last)
     }
+
+    func room(for group: GroupID) -> WriteRoom { room }
 
     func leaseReadIndex(_ group: GroupID, now: UInt64) -> LogIndex? {
         hasLease && replica.role.isLeader ? replica.appliedIndex : nil

@@ -97,6 +97,11 @@ public final class SimulatedFileSystem: FileSystem, Sendable {
         disk.withLock { $0.capacity = bytes }
     }
 
+    /// Leaves room for so many bytes more than there are now (D5).
+    public func fill(leaving bytes: UInt64) {
+        disk.withLock { $0.capacity = $0.usedBytes + bytes }
+    }
+
     /// Flips a bit at rest, past every cache (D7).
     public func flipBit(_ bit: Int, ofByte offset: Int, in path: String) throws(FileError) {
         try disk.withLock { disk throws(FileError) in

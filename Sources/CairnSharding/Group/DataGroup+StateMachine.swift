@@ -1,0 +1,93 @@
+import CairnDatabase
+public import CairnRaft
+public import CairnReplication
+import CairnStorage
+
+/// The state machine under the log.
+extension DataGroup: ReplicatedStateMachine {
+    public var appliedIndex: LogIndex { LogIndex(rawValue: database.appliedIndex) }
+    public var appliedTerm: Term { Term(rawValue: database.appliedTerm) }
+    public var appliedConfiguration: [UInt8]? { database.appliedConfiguration }
+    public var durableIndex: LogIndex { LogIndex(rawValue: database.durableIndex) }
+
+    public func apply(_ entries: ArraySlice<Entry>) throws {
+        do throws(DatabaseError) {
+            for entry in entries { try apply(entry) }
+        } catch {
+            guard error.storage?.code == .outOfSpace else { throw error }
+            noteApplied()
+            throw ReplicationError(.outOfSpace, group: group, "\(error)")
+        }
+        noteApplied()
+    }
+
+    private func apply(_ entry: Entry) throws(DatabaseError) {
+        let (index, term) = (entry.index.rawValue, entry.term.rawValue)
+        switch entry.kind {
+        case .normal: try database.apply(index: index, term: term, payload: entry.payload)
+        case .empty: try database.applyEmpty(index: index, term: term)
+        case .configuration: try database.applyConfiguration(index: index, term: term, payload: entry.payload)
+        }
+    }
+
+    private func noteApplied() {
+        let applied = database.appliedPosition
+        while let first = inFlight.first, first.position <= applied {
+            bytesInFlight -= first.bytes
+            inFlight.removeFirst()
+        }
+        beginTermIfReady()
+    }
+
+    public func roleDidChange(_ role: ReplicaRole) {
+        let former = self.role
+        guard role != former else { return }
+        self.role = role
+        switch (former, role) {
+        case (.follower, .follower): return
+        case (.leader, _): loseOffice()
+        case (.follower, .leader): break
+        }
+        if case .leader = role {
+            resumesAfter = LogIndex(rawValue: 0)
+            beginTermIfReady()
+        }
+    }
+
+    private func loseOffice() {
+        if database.isLeading {
+            endTerm("group \(group.rawValue) lost its leader before the outcome was known")
+        }
+        // These were not evaluated: they may go to the next leader as they are.
+        let refused = parked
+        parked.removeAll()
+        for waiting in refused { later(waiting, .failure(notLeader)) }
+        for (_, waiting) in reads { later(waiting, .failure(notLeader)) }
+        reads.removeAll()
+    }
+
+    public func checkpoint(into directory: String) throws -> LogIndex {
+        LogIndex(rawValue: try database.engine.checkpoint(into: directory))
+    }
+
+    /// Takes the snapshot's files into a directory of their own, and then says with one atomic write that this is the tablet.
+    public func install(from directory: String) throws {
+        precondition(!role.isLeader, "a leader installs no snapshot")
+        try database.engine.close()
+        let tablet = try TabletDirectory.install(from: directory, in: self.directory, fileSystem)
+        try database.replaceEngine(try openEngine(tablet))
+        try TabletDirectory.removeOthers(than: tablet, in: self.directory, fileSystem)
+    }
+
+    public func advanceDurability() {
+        database.engine.requestFlush()
+    }
+
+    /// Closes the tablet; the replica is not used after that.
+    public func close() throws {
+        endTerm("the node is shutting down")
+        loseOffice()
+        deliver()
+        try database.engine.close()
+    }
+}
