@@ -35,6 +35,8 @@ public final class GroupDatabase {
     let cursors: CursorTable
     /// What a leader has beyond the applied state; nil on a follower.
     var evaluator: Evaluator?
+    /// The first damage that a read or the engine's background work met; the tablet has to be replaced.
+    public private(set) var damage: StorageError?
     private var horizon = Version(rawValue: 0)
     /// Reused for keys of point reads.
     var keyScratch: [UInt8] = []
@@ -94,6 +96,7 @@ public final class GroupDatabase {
             appliedTerm = term
             if decoded.touchesCatalog { try catalog.apply(decoded.batch, at: decoded.version) }
         } catch {
+            note(error)
             throw DatabaseError(wrapping: error)
         }
         evaluator?.applied(version: decoded.version)
@@ -145,6 +148,7 @@ public final class GroupDatabase {
         precondition(evaluator == nil, "a leader installs no snapshot")
         cursors.removeAll(engine: self.engine)
         self.engine = engine
+        damage = nil
         horizon = Version(rawValue: 0)
         try readSystemSpace()
     }
@@ -216,8 +220,21 @@ public final class GroupDatabase {
         do {
             return request.operation.isWrite ? try write(request, context, mode) : try read(request, context, mode)
         } catch {
+            note(error)
             return Evaluation(.answer(.failure(GroupFailure(wrapping: error))), restsOn: evaluator?.lastPosition ?? 0)
         }
+    }
+
+    /// Remembers damage that somebody met.
+    func note(_ error: any Error) {
+        let storage = error as? StorageError ?? (error as? DatabaseError)?.storage
+        if damage == nil, let storage, storage.code == .corruption { damage = storage }
+    }
+
+    /// Looks whether flushes or compactions met damage. Call it every second or so.
+    public func checkBackgroundWork() {
+        if let error = engine.backgroundError { note(error) }
+        engine.retryFailedWork()
     }
 
     private func write(_ request: GroupRequest, _ context: EvaluationContext, _ mode: ReadMode) throws -> Evaluation {

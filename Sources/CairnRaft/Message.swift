@@ -34,6 +34,8 @@ public struct Message: Hashable, Sendable {
         case heartbeatResponse(HeartbeatResponse)
         /// News of a commit for a follower that holds the entry; needs no answer.
         case commit(LogPosition)
+        /// "My state machine is lost; send me yours." Any snapshot will do that begins where the sender's log does, or later.
+        case snapshotRequest
         /// A whole snapshot has arrived at the receiver's host. The bytes travel outside the core.
         case snapshot(SnapshotMetadata)
         /// The leader hands over: campaign at once. `token` is the receiver's, see ``HeartbeatResponse``.

@@ -5,7 +5,7 @@ extension RaftCore {
     /// One that its newest configuration leaves out may, until that is committed: it may hold the only log that the
     /// others cannot outvote, and leads without counting itself (Ongaro's thesis, section 4.2.2).
     var isPromotable: Bool {
-        guard installing == nil, !isRemoved else { return false }
+        guard installing == nil, !isRemoved, !lacksState else { return false }
         if configuration.isVoter(id) { return true }
         guard latestConfigurationIndex > log.committed, configurations.count > 1 else { return false }
         return configurations[configurations.count - 2].configuration.isVoter(id)

@@ -49,6 +49,7 @@ extension RaftCore {
     mutating func handleHeartbeat(_ heartbeat: Message.Heartbeat, from node: NodeID) {
         if heartbeat.revokedToken != 0, heartbeat.revokedToken == transferToken { renewTransferToken() }
         commit(verifiedBy: heartbeat.commit)
+        if lacksState, installing == nil { send(.snapshotRequest, to: node) }
         send(
             .heartbeatResponse(
                 Message.HeartbeatResponse(
@@ -74,6 +75,12 @@ extension RaftCore {
     mutating func handleSnapshot(_ metadata: SnapshotMetadata) {
         guard installing == nil else { return }
         let position = metadata.position
+        if lacksState {
+            guard wants(metadata) else { return }
+            installing = metadata
+            snapshotToInstall = metadata
+            return
+        }
         // (The state machine may be ahead of a log that lost its unsynced tail; it never goes back.)
         if position.index <= max(log.committed, log.handedOut) {
             owesAcknowledgement = true
@@ -93,11 +100,25 @@ extension RaftCore {
     /// Says that the host has replaced state machine and log by the snapshot, durably and at once.
     ///
     /// The log storage then begins behind `metadata.position`, is empty, and knows that position's term.
+    ///
+    /// Where ``keepsLog(under:)`` said so before, the storage is what it was.
     public mutating func snapshotInstalled(_ metadata: SnapshotMetadata) {
         guard installing == metadata else { return }
+        let keepsLog = keepsLog(under: metadata)
         installing = nil
         snapshotToInstall = nil
         let index = metadata.position.index
+        if lacksState {
+            lacksState = false
+            renewTransferToken()
+        }
+        guard !keepsLog else {
+            log.restore(at: index)
+            let later = configurations.filter { $0.index > index }
+            configurations = [ConfigurationInForce(index: index, configuration: metadata.configuration)] + later
+            configurationDidChange()
+            return
+        }
         pipeline.reset(stable: index)
         log.reset(to: metadata.position)
         verified = index
@@ -112,6 +133,34 @@ extension RaftCore {
         guard installing == metadata else { return }
         installing = nil
         snapshotToInstall = nil
+    }
+
+    /// Whether a snapshot would bring this replica forward, or back from the loss of its state.
+    public func wants(_ metadata: SnapshotMetadata) -> Bool {
+        // From the log's beginning on, what the snapshot lacks is in the log.
+        if lacksState { return metadata.position.index >= log.storage.firstIndex.previous }
+        return metadata.position.index > log.committed
+    }
+
+    /// Whether the log goes on behind a snapshot, because it holds the very entry that the snapshot ends with.
+    ///
+    /// What this replica has acknowledged behind it is there then, and must stay: others may have counted it.
+    public func keepsLog(under metadata: SnapshotMetadata) -> Bool {
+        lacksState && log.term(at: metadata.position.index) == metadata.position.term
+    }
+
+    /// Says that the state machine is lost while log and hard state are sound.
+    ///
+    /// The replica goes on voting and acknowledging, which rests on its log alone, and on its state only up to the log's first
+    /// entry: those who count on it for older entries can only elect someone whose log is as long, or nobody. It does not lead,
+    /// hands nothing out, and asks the leader for a snapshot at each heartbeat until one is installed.
+    public mutating func loseState(now: UInt64) {
+        observe(now)
+        guard !lacksState else { return }
+        lacksState = true
+        log.withhold()
+        renewTransferToken()
+        if role != .follower { becomeFollower(term: term, leader: nil) }
     }
 
     /// What describes a snapshot of the state after the entry at `index`, which must be committed and not below the

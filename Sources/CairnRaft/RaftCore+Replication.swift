@@ -111,6 +111,13 @@ extension RaftCore {
         }
     }
 
+    /// A follower has lost its state and not its log: it gets a snapshot beside the entries, which it acknowledges as before.
+    mutating func handleSnapshotRequest(from node: NodeID) {
+        guard role == .leader, let offset = peerOffset(node) else { return }
+        peers[offset].lastActive = clock
+        if !snapshotsToSend.contains(node) { snapshotsToSend.append(node) }
+    }
+
     private mutating func askForSnapshot(toPeerAt offset: Int) {
         // A snapshot is dear: not for a node that does not answer. Its next answer brings us back here.
         guard isActive(peers[offset]) else {

@@ -105,6 +105,6 @@ extension RaftCore {
 
     /// Makes handovers that are under way void, and others possible unless this node declines the office.
     mutating func renewTransferToken() {
-        transferToken = isShortOfSpace ? 0 : random.nextToken()
+        transferToken = isShortOfSpace || lacksState ? 0 : random.nextToken()
     }
 }

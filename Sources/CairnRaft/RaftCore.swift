@@ -58,6 +58,8 @@ public struct RaftCore {
     var owesAcknowledgement = false
     var transferToken: UInt64
     var isShortOfSpace = false
+    /// See ``loseState(now:)``.
+    public internal(set) var lacksState = false
     var installing: SnapshotMetadata?
 
     // Leader.
@@ -240,6 +242,8 @@ public struct RaftCore {
             handleAppendRejection(from: message.from, rejected: rejected, hint: hint)
         case .heartbeatResponse(let response):
             handleHeartbeatResponse(response, from: message.from)
+        case .snapshotRequest:
+            handleSnapshotRequest(from: message.from)
         case .timeoutNow(let token):
             handleTimeoutNow(from: message.from, token: token)
         case .removed(let configurationIndex):

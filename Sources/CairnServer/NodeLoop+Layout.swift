@@ -33,9 +33,19 @@ extension NodeLoop {
                 // Under the configuration's own layout every node begins; later, a replica is added to what there is.
                 let (group, isNewcomer) = try storage.openGroup(
                     description.id, isNew: layout.version > 0, on: self)
-                try host.add(
-                    group: description.id, voters: description.founders,
-                    preferredLeader: description.preferredLeader, isNewcomer: isNewcomer, stateMachine: group)
+                if let damage = group.damage {
+                    shared.logger.error(
+                        "a tablet is damaged", metadata: ["group": "\(description.id)", "reason": "\(damage)"])
+                }
+                do throws(ReplicationError) {
+                    try host.add(
+                        group: description.id, voters: description.founders,
+                        preferredLeader: description.preferredLeader, isNewcomer: isNewcomer, stateMachine: group)
+                } catch {
+                    // The other groups are unharmed, and this one is told of by the status.
+                    guard error.code == .damaged || error.code == .logGap else { throw error }
+                    shared.logger.error("a replica stays out", metadata: ["reason": "\(error)"])
+                }
                 group.attach(host)
                 groups[description.id] = group
                 groupsInOrder.append(group)
@@ -64,7 +74,10 @@ extension NodeLoop {
             // One of them may have been wanted again meanwhile.
             adopt(shared.layout)
         }
-        for group in host.dispensableGroups {
+        // A node is forgotten when no group has it as a member: what it still holds is of no use.
+        let isForgotten = shared.layout.node(shared.configuration.node) == nil
+        for group in isForgotten ? host.groups.filter({ host.role(of: $0)?.isLeader == false }) : host.dispensableGroups
+        {
             host.remove(group)
             guard let replica = groups.removeValue(forKey: group) else { continue }
             groupsInOrder.removeAll { $0 === replica }

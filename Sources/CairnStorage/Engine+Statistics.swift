@@ -45,6 +45,9 @@ extension Engine {
         return result
     }
 
+    /// Why background work is failing at the moment, as ``EngineStatistics/backgroundError``.
+    public var backgroundError: StorageError? { work.withLock { $0.errors[.flush] ?? $0.errors[.compaction] } }
+
     /// Reads every block of every table and checks its order: what a scrub does.
     ///
     /// - Throws: ``StorageError`` with code `corruption` and the place of the first damage.

@@ -54,7 +54,8 @@ struct PeerCodecTests {
             .appendRejection(rejected: LogIndex(12), hint: position),
             .heartbeat(Message.Heartbeat(round: 1, sentAt: 2, commit: position, revokedToken: 4)),
             .heartbeatResponse(response),
-            .commit(position), .timeoutNow(token: 77), .staleTerm, .removed(configurationIndex: LogIndex(4)),
+            .commit(position), .timeoutNow(token: 77), .staleTerm, .snapshotRequest,
+            .removed(configurationIndex: LogIndex(4)),
         ]
     }
 

@@ -24,6 +24,8 @@ public struct DeferredRead: Sendable {
             case preparation
         }
         let found: Found
+        /// Damage that the work met.
+        var damage: StorageError?
     }
 
     let work: Work
@@ -32,15 +34,22 @@ public struct DeferredRead: Sendable {
 
     /// Does the work, which may take as long as the disk does. Once, on any thread.
     public func run() -> Outcome {
+        var damage: StorageError?
+        func attempt<Value>(_ body: () throws -> Value) -> Result<Value, GroupFailure> {
+            do { return .success(try body()) } catch {
+                if let error = error as? StorageError, error.code == .corruption { damage = error }
+                return .failure(GroupFailure(wrapping: error))
+            }
+        }
+        let found: Outcome.Found
         switch work {
-        case .query(let query):
-            return Outcome(found: .query(query, Result { try query.run() }.mapError { GroupFailure(wrapping: $0) }))
+        case .query(let query): found = .query(query, attempt { try query.run() })
         case .more(let cursor, let id, let count):
-            let result = Result { try cursor.batch(count: count) }
-            return Outcome(found: .more(cursor, id: id, result.mapError { GroupFailure(wrapping: $0) }))
+            found = .more(cursor, id: id, attempt { try cursor.batch(count: count) })
         case .preparation(let preparation):
             preparation.run()
-            return Outcome(found: .preparation)
+            found = .preparation
         }
+        return Outcome(found: found, damage: damage)
     }
 }

@@ -167,6 +167,7 @@ extension GroupDatabase {
     ///
     /// - Returns: nil when the read only prepared a write: evaluate the request again then, in mode `any`.
     public func conclude(_ outcome: DeferredRead.Outcome, _ context: EvaluationContext) -> GroupAnswer? {
+        if let damage = outcome.damage { note(damage) }
         do {
             switch outcome.found {
             case .preparation: return nil

@@ -12,6 +12,8 @@ struct RaftLog {
     private(set) var committed: LogIndex
     /// The last entry given out for applying.
     private(set) var handedOut: LogIndex
+    /// Nothing is handed out, because there is no state to apply it to.
+    private(set) var withholds = false
     /// The last entry that the host said is applied.
     private(set) var applied: LogIndex
 
@@ -117,11 +119,11 @@ struct RaftLog {
         if index > committed { committed = index }
     }
 
-    var hasCommittedToHandOut: Bool { committed > handedOut }
+    var hasCommittedToHandOut: Bool { committed > handedOut && !withholds }
 
     /// The committed entries that were not handed out yet, up to `maxBytes`.
     mutating func takeCommitted(maxBytes: Int) throws(RaftLogError) -> [Entry] {
-        guard committed > handedOut else { return [] }
+        guard hasCommittedToHandOut else { return [] }
         let result = try entries(from: handedOut.next, through: committed, maxBytes: maxBytes)
         handedOut = result[result.count - 1].index
         return result
@@ -139,6 +141,17 @@ struct RaftLog {
         return result
     }
 
+    /// The state machine is lost, and with it what was applied.
+    mutating func withhold() { withholds = true }
+
+    /// The state machine is as of `index`, an entry of this log or the position before it, and goes on from there.
+    mutating func restore(at index: LogIndex) {
+        committed = max(committed, index)
+        handedOut = index
+        applied = index
+        withholds = false
+    }
+
     /// The log after a snapshot took its place.
     mutating func reset(to position: LogPosition) {
         unstable = []
@@ -147,5 +160,6 @@ struct RaftLog {
         committed = position.index
         handedOut = position.index
         applied = position.index
+        withholds = false
     }
 }

@@ -59,6 +59,10 @@ extension GroupHost {
                 error as? ReplicationError
                 ?? ReplicationError(.stateMachine, group: replica.group, "applying failed: \(error)")
         }
+        if failure?.code == .damaged, let reason = replica.stateMachine.damage, replica.hasPeers {
+            rebuild(replica, because: reason)
+            return true
+        }
         if let failure, failure.code != .outOfSpace {
             fail(replica, failure)
             return false

@@ -30,6 +30,8 @@ extension GroupHost {
 
     /// Lets go of entries that are durable in the tablet and that no follower is about to need.
     private func purge(_ replica: Replica) {
+        // The log behind the snapshot to come is all that a lost state can be made of.
+        guard !replica.core.lacksState else { return }
         let log = replica.log
         let first = log.firstIndex
         let applied = replica.stateMachine.appliedIndex

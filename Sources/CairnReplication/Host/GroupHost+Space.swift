@@ -1,5 +1,5 @@
 import CairnFiles
-public import CairnRaft
+import CairnRaft
 
 /// What a disk that fills up does to the groups.
 ///

@@ -44,7 +44,7 @@ extension GroupHost {
             incomingSnapshot: replica.receiver.map {
                 ReplicaStatus.SnapshotProgress(acknowledgedBytes: $0.received, totalBytes: $0.totalBytes)
             },
-            failure: replica.failure ?? failure)
+            failure: replica.failure ?? replica.damage ?? failure)
     }
 }
 

@@ -105,6 +105,7 @@ public final class GroupHost {
         self.now = max(self.now, now)
         guard failure == nil else { return }
         watchSpace()
+        watchDamage()
         watchLog()
         let holdsStill = isLogStalled || isShuttingDown || space.state == .exhausted
         for replica in replicas where replica.failure == nil {

@@ -18,6 +18,8 @@ final class Replica {
     var isDirty = false
     /// Why the replica stopped; the host leaves it alone then.
     var failure: ReplicationError?
+    /// What is wrong with the tablet. With peers the replica is being rebuilt; alone it goes on with what can be read.
+    var damage: ReplicationError?
     /// Whether anyone else takes part: alone, there is nobody to hand over to.
     var hasPeers: Bool
 

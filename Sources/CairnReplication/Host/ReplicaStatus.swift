@@ -33,6 +33,6 @@ public struct ReplicaStatus: Sendable {
     public var peers: [Peer]
     /// Bytes received of a snapshot, nil when none is coming.
     public var incomingSnapshot: SnapshotProgress?
-    /// Why the replica does not take part; nil when it does.
+    /// Why the replica does not take part, or only by its vote and log while it is rebuilt; nil when all is well.
     public var failure: ReplicationError?
 }

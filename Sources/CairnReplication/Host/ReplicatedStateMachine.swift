@@ -25,6 +25,15 @@ public protocol ReplicatedStateMachine: AnyObject {
     /// Everything up to here survives a power cut without the Raft log, which may be purged below it.
     var durableIndex: LogIndex { get }
 
+    /// What is wrong with the tablet's bytes, found when it was opened or read; nil while nothing was found.
+    ///
+    /// The host asks often. It has the tablet replaced by another replica's and goes on with the log, see
+    /// ``install(from:)``; the positions above count for nothing until then.
+    var damage: String? { get }
+
+    /// The damaged tablet is to be replaced: makes sure that a restart does not take it for a sound one.
+    func noteDamage() throws
+
     /// Applies entries that follow ``appliedIndex`` without a gap, atomically with their index and term.
     ///
     /// Entries of kind `empty` carry nothing and those of kind `configuration` only what ``appliedConfiguration``
@@ -53,4 +62,8 @@ public protocol ReplicatedStateMachine: AnyObject {
 extension ReplicatedStateMachine {
     /// A tablet that flushes by itself soon enough needs no reminder.
     public func advanceDurability() {}
+
+    /// A tablet that cannot tell never is.
+    public var damage: String? { nil }
+    public func noteDamage() {}
 }

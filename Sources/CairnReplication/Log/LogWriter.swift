@@ -23,7 +23,7 @@ public final class LogWriter: Sendable {
     }
 
     /// How often a full disk is tried; a ring makes it sooner.
-    private static let retryMicroseconds = 250
+    private static let retryMicroseconds: UInt32 = 250_000
 
     private let log: SharedLog
     private let waiting = Mutex(Waiting())

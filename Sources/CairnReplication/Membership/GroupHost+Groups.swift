@@ -10,6 +10,8 @@ extension GroupHost {
     /// a snapshot's switch and the log's reset, or the log lost a tail that others had committed; the log begins anew
     /// behind the tablet then. Snapshots that were on their way are removed.
     ///
+    /// A replica whose tablet is damaged (``ReplicatedStateMachine/damage``) is rebuilt from the others; alone it is refused.
+    ///
     /// - Parameters:
     ///   - voters: the members until the log says otherwise, the same on each of them.
     ///   - isNewcomer: whether the replica was made after the group had begun. It then has no vote, whatever `voters` says, until
@@ -48,7 +50,14 @@ extension GroupHost {
         }
         removeUnfinishedSnapshots(of: group)
         let log = try openLog(of: group)
-        let applied = LogPosition(term: stateMachine.appliedTerm, index: stateMachine.appliedIndex)
+        let damage = stateMachine.damage
+        guard damage == nil || voters.count > 1 || voters == Self.nobody else {
+            throw ReplicationError(
+                .damaged, group: group,
+                "there is no other replica to rebuild the tablet from, so nothing was changed: \(damage!)")
+        }
+        let applied =
+            damage == nil ? LogPosition(term: stateMachine.appliedTerm, index: stateMachine.appliedIndex) : log.base
         guard applied.index >= log.firstIndex.previous else {
             throw ReplicationError(
                 .logGap, group: group,
@@ -66,8 +75,9 @@ extension GroupHost {
         hardState.commit = max(hardState.commit, applied.index)
 
         var configuration = Configuration(voters: voters)
-        var configurationIndex = LogIndex.zero
-        if let bytes = stateMachine.appliedConfiguration {
+        // Where the tablet is damaged, until a snapshot says better: the replica does not campaign by it.
+        var configurationIndex = damage == nil ? LogIndex.zero : applied.index
+        if damage == nil, let bytes = stateMachine.appliedConfiguration {
             guard let decoded = Configuration(decoding: bytes[...]) else {
                 throw ReplicationError(.damaged, group: group, "the tablet's configuration cannot be read")
             }
@@ -86,6 +96,10 @@ extension GroupHost {
         let replica = Replica(
             group: group, stateMachine: stateMachine, log: log, preferredLeader: preferredLeader, core: core,
             hasPeers: false)
+        if let damage {
+            replica.damage = Self.rebuilding(group, damage)
+            replica.core.loseState(now: now)
+        }
         learnMembers(configuration, of: replica)
         learnMembers(core.status.configuration, of: replica)
         return replica

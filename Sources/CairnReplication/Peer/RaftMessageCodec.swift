@@ -10,6 +10,7 @@ enum RaftMessageCodec {
         case preVoteRequest, preVoteResponse, voteRequest, voteResponse
         case append, appendResponse, appendRejection
         case heartbeat, heartbeatResponse, commit, timeoutNow, staleTerm, removed
+        case snapshotRequest
     }
 
     /// Terms at or above are no term that elections could have reached: refused, so that a forged message cannot use up the space.
@@ -89,6 +90,8 @@ enum RaftMessageCodec {
             frame.appendInteger(token)
         case .staleTerm:
             head(.staleTerm)
+        case .snapshotRequest:
+            head(.snapshotRequest)
         case .removed(let configurationIndex):
             head(.removed)
             frame.appendInteger(configurationIndex.rawValue)
@@ -141,6 +144,8 @@ enum RaftMessageCodec {
             decoded = .timeoutNow(token: try reader.integer())
         case .staleTerm:
             decoded = .staleTerm
+        case .snapshotRequest:
+            decoded = .snapshotRequest
         case .removed:
             decoded = .removed(configurationIndex: LogIndex(rawValue: try reader.integer()))
         }

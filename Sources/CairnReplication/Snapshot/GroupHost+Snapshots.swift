@@ -61,7 +61,9 @@ extension GroupHost {
     // MARK: Sending
 
     func beginSnapshot(to peer: NodeID, of replica: Replica) {
-        guard !replica.senders.contains(where: { $0.peer == peer }) else { return }
+        guard !replica.senders.contains(where: { $0.peer == peer }),
+            !replica.failedSnapshots.contains(where: { $0.peer == peer })
+        else { return }
         let parent = groupDirectory(replica.group)
         let transfer = SnapshotTransfer(term: replica.core.term, number: nextTransfer)
         nextTransfer &+= 1
@@ -221,10 +223,11 @@ extension GroupHost {
             receiver.removeFiles()
             replica.receiver = nil
         }
-        guard transfer.term >= replica.core.term, metadata.position.index > replica.core.commitIndex,
-            metadata.position.index > replica.stateMachine.appliedIndex
-        else {
-            send(.finished(transfer, .obsolete), to: peer, of: replica.group)
+        let isNews = replica.core.lacksState || metadata.position.index > replica.stateMachine.appliedIndex
+        guard transfer.term >= replica.core.term, replica.core.wants(metadata), isNews else {
+            // A replica without state will want another one, after a pause.
+            let outcome = replica.core.lacksState ? SnapshotMessage.Outcome.failed : .obsolete
+            send(.finished(transfer, outcome), to: peer, of: replica.group)
             return
         }
         var total: UInt64 = 0
@@ -323,11 +326,14 @@ extension GroupHost {
         precondition(
             replica.stateMachine.appliedIndex == metadata.position.index,
             "\(replica.group) installed \(replica.stateMachine.appliedIndex) for \(metadata.position)")
-        let status = replica.core.status
-        reset(
-            replica.log, to: metadata.position,
-            hardState: HardState(term: status.term, vote: status.vote, commit: metadata.position.index))
+        if !replica.core.keepsLog(under: metadata) {
+            let status = replica.core.status
+            reset(
+                replica.log, to: metadata.position,
+                hardState: HardState(term: status.term, vote: status.vote, commit: metadata.position.index))
+        }
         replica.unapplied = []
+        replica.damage = nil
         replica.core.snapshotInstalled(metadata)
         statistics.snapshotsInstalled += 1
         end(receiver, of: replica, .installed)

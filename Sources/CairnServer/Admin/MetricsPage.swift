@@ -14,9 +14,11 @@ enum MetricsPage {
             "cairn_resident_memory_bytes", .gauge, "Memory that the process holds.", MachineFacts.residentBytes())
         if let space = await node.space() {
             page.add(
-                "cairn_disk_free_bytes", .gauge, "Bytes free on the disk of the data folder.", [("", "\(space.freeBytes)")])
+                "cairn_disk_free_bytes", .gauge, "Bytes free on the disk of the data folder.",
+                [("", "\(space.freeBytes)")])
             page.add(
-                "cairn_disk_reserve_bytes", .gauge, "Bytes that are to stay free there.", [("", "\(space.reserveBytes)")])
+                "cairn_disk_reserve_bytes", .gauge, "Bytes that are to stay free there.",
+                [("", "\(space.reserveBytes)")])
             page.add(
                 "cairn_read_only", .gauge,
                 "1 while the disk is nearly full and only deletes are taken, 2 when nothing is.",
@@ -29,6 +31,9 @@ enum MetricsPage {
             page.add(name, kind, help, groups.map { ("group=\"\($0.group.rawValue)\"", value($0)) })
         }
         perGroup("cairn_raft_leader", .gauge, "1 where this node leads the group.") { $0.role.isLeader ? "1" : "0" }
+        perGroup("cairn_replica_damaged", .gauge, "1 where the replica is being rebuilt, or stays out.") {
+            $0.failure == nil ? "0" : "1"
+        }
         perGroup("cairn_raft_term", .counter, "The group's term.") { "\($0.term.rawValue)" }
         perGroup("cairn_raft_commit_index", .counter, "The last committed entry known here.") {
             "\($0.commitIndex.rawValue)"

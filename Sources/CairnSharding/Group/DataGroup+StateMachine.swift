@@ -14,9 +14,13 @@ extension DataGroup: ReplicatedStateMachine {
         do throws(DatabaseError) {
             for entry in entries { try apply(entry) }
         } catch {
-            guard error.storage?.code == .outOfSpace else { throw error }
-            noteApplied()
-            throw ReplicationError(.outOfSpace, group: group, "\(error)")
+            switch error.storage?.code {
+            case .outOfSpace:
+                noteApplied()
+                throw ReplicationError(.outOfSpace, group: group, "\(error)")
+            case .corruption: throw ReplicationError(.damaged, group: group, "\(error)")
+            default: throw error
+            }
         }
         noteApplied()
     }
@@ -73,10 +77,21 @@ extension DataGroup: ReplicatedStateMachine {
     /// Takes the snapshot's files into a directory of their own, and then says with one atomic write that this is the tablet.
     public func install(from directory: String) throws {
         precondition(!role.isLeader, "a leader installs no snapshot")
-        try database.engine.close()
+        // What the old tablet could not flush is in the new one.
+        try? database.engine.close()
         let tablet = try TabletDirectory.install(from: directory, in: self.directory, fileSystem)
         try database.replaceEngine(try openEngine(tablet))
+        openingDamage = nil
         try TabletDirectory.removeOthers(than: tablet, in: self.directory, fileSystem)
+    }
+
+    public var damage: String? {
+        if let openingDamage { return openingDamage }
+        return database.damage.map { "\($0)" }
+    }
+
+    public func noteDamage() throws {
+        try TabletDirectory.noteDamage(damage ?? "", in: directory, fileSystem)
     }
 
     public func advanceDurability() {

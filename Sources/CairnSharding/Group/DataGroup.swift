@@ -33,6 +33,8 @@ public final class DataGroup {
     public let options: DataGroupOptions
     /// The replica's database; for `inspect`, metrics and tests. Writes go through ``execute(_:completion:)``.
     public let database: GroupDatabase
+    /// Why the tablet could not be opened; nil if it could.
+    var openingDamage: String?
     let fileSystem: any FileSystem
     let openEngine: (String) throws -> Engine
     /// Nil: everything is read where it is asked for.
@@ -95,7 +97,7 @@ public final class DataGroup {
     ///   - readers: where reads go that have to wait; without, they are waited for.
     ///   - options: ``GroupDatabaseOptions/cursorSeed`` of `databaseOptions` must be random.
     ///   - openEngine: opens the tablet in the directory it is given; called again after a snapshot was installed.
-    /// - Throws: what the engine or the file system say.
+    /// - Throws: what the engine or the file system say, unless it is that the tablet is damaged (``damage``).
     public init(
         group: GroupID, node: NodeID, directory: String, fileSystem: any FileSystem, clock: any RouterClock,
         readers: (any ReaderPool)? = nil, options: DataGroupOptions = DataGroupOptions(),
@@ -112,7 +114,29 @@ public final class DataGroup {
         self.openEngine = openEngine
         let tablet = try TabletDirectory.current(in: directory, fileSystem)
         try TabletDirectory.removeOthers(than: tablet, in: directory, fileSystem)
-        database = try GroupDatabase(engine: try openEngine(tablet), group: group.rawValue, options: databaseOptions)
+        func openDatabase(_ path: String) throws -> GroupDatabase {
+            try GroupDatabase(engine: try openEngine(path), group: group.rawValue, options: databaseOptions)
+        }
+        openingDamage = try TabletDirectory.notedDamage(in: directory, fileSystem)
+        if openingDamage == nil {
+            do {
+                database = try openDatabase(tablet)
+                return
+            } catch  where DataGroup.isDamage(error) {
+                openingDamage = "\(error)"
+            }
+        }
+        // The damaged tablet stays as it is until another one is there; what is asked meanwhile meets an empty one.
+        database = try openDatabase(try TabletDirectory.makePlaceholder(in: directory, fileSystem))
+    }
+
+    /// Whether a tablet failed because its bytes are not what was written. A key that is missing is no damage.
+    private static func isDamage(_ error: any Error) -> Bool {
+        switch error {
+        case let error as StorageError: error.code == .corruption
+        case let error as DatabaseError: error.code == .corruption || error.storage?.code == .corruption
+        default: false
+        }
     }
 
     /// Tells the group who hosts it; once, after the host has it.
@@ -289,7 +313,7 @@ public final class DataGroup {
     /// To be called about once a second: closes idle cursors and, on the leader, lets go of old retryable writes' results.
     public func tick() {
         database.closeIdleCursors(context)
-        database.engine.retryFailedWork()
+        database.checkBackgroundWork()
         let now = clock.nanoseconds
         guard database.isLeading, now >= expiresSessionsAt else { return }
         expiresSessionsAt = now + 60_000_000_000

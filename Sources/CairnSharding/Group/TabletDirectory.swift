@@ -8,6 +8,8 @@ import CairnFiles
 enum TabletDirectory {
     private static let pointer = "TABLET"
     private static let first = "tablet"
+    private static let damaged = "DAMAGED"
+    private static let placeholder = "placeholder"
     /// A longer name was not written here.
     private static let nameBytesMax = 64
 
@@ -46,8 +48,35 @@ enum TabletDirectory {
         return target
     }
 
-    /// Removes tablets that a crash left behind.
+    /// Writes down that the present tablet is damaged and how, for starts that might not notice.
+    static func noteDamage(_ reason: String, in directory: String, _ fileSystem: any FileSystem) throws {
+        let tablet = try name(in: directory, fileSystem)
+        try fileSystem.replace("\(directory)/\(damaged)", with: Array("\(tablet)\n\(reason.prefix(1000))".utf8))
+    }
+
+    /// What was written down about the present tablet; a note about another one is a leftover.
+    static func notedDamage(in directory: String, _ fileSystem: any FileSystem) throws -> String? {
+        let path = "\(directory)/\(damaged)"
+        guard try fileSystem.exists(path) else { return nil }
+        let text = String(decoding: try fileSystem.contents(of: path, limit: 1 << 16), as: UTF8.self)
+        let lines = text.split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
+        guard try lines[0] == name(in: directory, fileSystem) else { return nil }
+        return lines.count > 1 ? String(lines[1]) : text
+    }
+
+    /// An empty directory for a tablet that stands in for one that cannot be opened.
+    static func makePlaceholder(in directory: String, _ fileSystem: any FileSystem) throws -> String {
+        let path = "\(directory)/\(placeholder)"
+        try fileSystem.removeTree(path)
+        return path
+    }
+
+    /// Removes tablets that a crash left behind, and what stood in for one.
     static func removeOthers(than tablet: String, in directory: String, _ fileSystem: any FileSystem) throws {
+        try fileSystem.removeTree("\(directory)/\(placeholder)")
+        if try notedDamage(in: directory, fileSystem) == nil, try fileSystem.exists("\(directory)/\(damaged)") {
+            try fileSystem.remove("\(directory)/\(damaged)")
+        }
         for name in try fileSystem.list(directory) where name == first || name.hasPrefix("\(first)-") {
             if "\(directory)/\(name)" != tablet { try fileSystem.removeTree("\(directory)/\(name)") }
         }

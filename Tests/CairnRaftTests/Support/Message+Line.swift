@@ -23,6 +23,7 @@ extension Message.Kind {
         case .heartbeatResponse(let response): "heartbeat answer \(response.round)"
         case .commit(let position): "commit \(position)"
         case .snapshot(let metadata): "snapshot \(metadata.position) \(metadata.configuration)"
+        case .snapshotRequest: "send a snapshot"
         case .timeoutNow: "take over"
         case .staleTerm: "stale term"
         case .removed(let configurationIndex): "removed since \(configurationIndex)"

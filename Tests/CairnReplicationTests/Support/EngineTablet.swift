@@ -21,6 +21,7 @@ final class EngineTablet: SimulatedTablet {
     private(set) var appliedTerm = Term.zero
     private(set) var appliedConfiguration: [UInt8]?
     private(set) var installs = 0
+    private(set) var damage: String?
     var onApply: ((Entry) -> Void)?
     var onRole: ((ReplicaRole) -> Void)?
 
@@ -36,7 +37,13 @@ final class EngineTablet: SimulatedTablet {
         where name.hasPrefix("tablet-") && name != "tablet-\(number)" {
             try fileSystem.removeTree(directory + "/" + name)
         }
-        engine = try Self.open(directory + "/tablet-\(number)", fileSystem, background)
+        try fileSystem.removeTree(directory + "/placeholder")
+        do {
+            engine = try Self.open(directory + "/tablet-\(number)", fileSystem, background)
+        } catch  where (error as? StorageError)?.code == .corruption {
+            damage = "\(error)"
+            engine = try Self.open(directory + "/placeholder", fileSystem, background)
+        }
         try load()
     }
 
@@ -60,7 +67,12 @@ final class EngineTablet: SimulatedTablet {
     var durableIndex: LogIndex { LogIndex(engine.durableMark) }
 
     func value(of key: UInt64) throws -> UInt64? {
-        try engine.get(Self.key(key)).map { TestTablet.word($0, 0) }
+        do {
+            return try engine.get(Self.key(key)).map { TestTablet.word($0, 0) }
+        } catch {
+            if error.code == .corruption { damage = "\(error)" }
+            throw error
+        }
     }
 
     func runBackground() { background.runAll() }
@@ -96,7 +108,7 @@ final class EngineTablet: SimulatedTablet {
     }
 
     func install(from source: String) throws {
-        try engine.close()
+        try? engine.close()
         let target = directory + "/tablet-\(number + 1)"
         try fileSystem.removeTree(target)
         try fileSystem.createDirectory(target)
@@ -106,7 +118,9 @@ final class EngineTablet: SimulatedTablet {
         try fileSystem.synchronizeDirectory(target)
         try fileSystem.replace(directory + "/CURRENT", with: Array(String(number + 1).utf8))
         try fileSystem.removeTree(directory + "/tablet-\(number)")
+        try fileSystem.removeTree(directory + "/placeholder")
         number += 1
+        damage = nil
         engine = try Self.open(target, fileSystem, background)
         try load()
         installs += 1
