@@ -68,6 +68,10 @@ struct NodeCommand: AsyncParsableCommand {
             guard let endpoint = SocketEndpoint(parsing: client), endpoint.port + 1000 <= 65_535 else {
                 throw ValidationError("--client: '\(client)' is no address like 10.0.0.4:27017")
             }
+            // Before the cluster counts on the node.
+            guard try NodeFolder.mayJoin(with: data) else {
+                throw NodeCommandFailure("\(data) holds other data: name an empty folder, or one that is not there")
+            }
             let reply = try await cluster.ask([
                 "cairnAddNode": 1, "client": .text(client),
                 "peer": .text(peer ?? "\(endpoint.host):\(endpoint.port + 100)"),
@@ -151,7 +155,7 @@ struct ClusterOption: ParsableArguments {
     @Argument(help: ArgumentHelp("Any node of the cluster.", valueName: "address"))
     var address = "127.0.0.1:27017"
 
-    /// Any node's answer; one that is down is passed over in favour of the others that it is known with.
+    /// The answer of the first node of the address that gives one.
     func ask(_ command: Document) async throws -> Document {
         let group = MultiThreadedEventLoopGroup.singleton
         var full = DocumentBuilder()

@@ -19,10 +19,11 @@ public enum NodeFolder {
         try StoredLayout.write(layout, in: directory, fileSystem)
     }
 
-    /// Whether the folder is free to become a node's: it is not there, or it is empty.
-    public static func isFree(_ directory: String) throws -> Bool {
+    /// Whether a node may join with this folder: it is not there, it is empty, or it was made for a joining node before.
+    public static func mayJoin(with directory: String) throws -> Bool {
         let fileSystem = PosixFileSystem()
         return try !fileSystem.exists(directory) || fileSystem.list(directory).isEmpty
+            || configuration(of: directory) != nil
     }
 
     /// The configuration that a folder holds by itself: who the node is, and the cluster as it was last seen; nil when it does
