@@ -12,7 +12,10 @@ extension NodeLoop {
         router?.adopt(layout)
         guard let peers, let host else { return }
         transport?.use(peers.hostConnections())
+        owesReplicas = false
         do { try hostGroups(of: layout) } catch {
+            // For want of room, most likely; it is tried again.
+            owesReplicas = true
             shared.logger.error("a replica that belongs here cannot be made", metadata: ["reason": "\(error)"])
         }
         host.learnPeers(layout.nodes.map(\.id))
@@ -55,9 +58,11 @@ extension NodeLoop {
         groupsInOrder.sort { $0.group < $1.group }
     }
 
-    /// Gives up replicas whose group goes on without this node, and deletes what was given up before.
-    func retireGroups() {
+    /// Makes replicas that could not be made before, gives up those whose group goes on without this node, and deletes what was
+    /// given up before. About once a second.
+    func keepReplicas() {
         guard let host, let storage else { return }
+        if owesReplicas { adopt(shared.layout) }
         if host.logBatchesInFlight == 0, !retired.isEmpty {
             for group in retired {
                 do {

@@ -38,6 +38,8 @@ actor NodeLoop {
     private(set) var storage: NodeStorage?
     private(set) var peers: PeerNetwork?
     private(set) var transport: NodeTransport?
+    /// Whether a replica that belongs here could not be made.
+    var owesReplicas = false
     var isWatchingLayout = false
     /// Since when this node leads the meta group, as far as ``watchLayout()`` has seen.
     var leadsMetaSince: UInt64?
@@ -150,7 +152,7 @@ actor NodeLoop {
     private func everySecond() {
         router?.tick()
         for group in groupsInOrder { group.tick() }
-        retireGroups()
+        keepReplicas()
         watchLayout()
         setNeedsFlush()
         if groups[.meta]?.role.isLeader == true, let router {
