@@ -64,7 +64,8 @@ public final class MemoryBudget: Sendable {
         frozenBytes.add(frozen, ordering: .relaxed)
     }
 
-    /// Whether something has to be flushed. Where a quarter of the share is frozen already, that is enough for now.
+    /// Whether another memtable has to be frozen: together they take over three quarters of the share, and the active ones over
+    /// half. What is frozen is on its way out, so its room comes back without that.
     var isShort: Bool {
         let active = activeBytes.load(ordering: .relaxed)
         let share = memtableBytesMax

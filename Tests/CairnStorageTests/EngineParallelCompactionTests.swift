@@ -21,14 +21,22 @@ import Testing
         return options
     }
 
-    @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func compactionsOfDisjointTablesRunWithinEachOtherAndNothingIsLost(seed: UInt64) throws {
+    /// An engine whose compactions begin within each other.
+    private func openNesting(
+        seed: UInt64
+    ) throws -> (Engine, SimulatedFileSystem, ManualBackgroundExecutor, CompactionNesting) {
         let disk = SimulatedFileSystem(seed: seed)
         let background = ManualBackgroundExecutor()
         let engine = try Engine.open(
             directory: "/e", fileSystem: disk, options: Self.options, background: background)
         let nesting = CompactionNesting(on: disk, background, seed: seed)
         nesting.engine = engine
+        return (engine, disk, background, nesting)
+    }
+
+    @Test(arguments: 1...10 as ClosedRange<UInt64>)
+    func compactionsOfDisjointTablesRunWithinEachOtherAndNothingIsLost(seed: UInt64) throws {
+        let (engine, disk, background, nesting) = try openNesting(seed: seed)
         var work = Workload(random: SeededGenerator(seed: seed), keyCount: 200)
         var model = ReferenceModel()
         for step in 1...400 as ClosedRange<UInt64> {
@@ -151,12 +159,8 @@ import Testing
 
     @Test(arguments: 1...12 as ClosedRange<UInt64>)
     func compactionsThatFailDoNotRetryEachOtherWithoutEnd(seed: UInt64) throws {
-        let disk = SimulatedFileSystem(seed: seed)
-        let background = ManualBackgroundExecutor()
-        let engine = try Engine.open(
-            directory: "/e", fileSystem: disk, options: Self.options, background: background)
-        let nesting = CompactionNesting(on: disk, background, seed: seed)
-        nesting.engine = engine
+        let (engine, disk, background, nesting) = try openNesting(seed: seed)
+        defer { withExtendedLifetime(nesting) {} }
         var work = Workload(random: SeededGenerator(seed: seed), keyCount: 200)
         var model = ReferenceModel()
         for step in 1...300 as ClosedRange<UInt64> {

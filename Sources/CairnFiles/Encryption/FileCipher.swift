@@ -131,7 +131,8 @@ extension FileCipher.Nonce {
 /// One expanded key for texts so short that what EVP does around a text would cost more than the text: nearly every record
 /// of a log. What it makes is what ``GCMContext`` makes.
 ///
-/// Safety (`@unchecked Sendable`): a sealer's, and only the sealer's owner uses that.
+// Safety: `@unchecked Sendable`, because one sealer alone has it, and only the sealer's owner uses that: never two threads at
+// once. The pointer is made in `init`, freed in `deinit`, and leaves this class nowhere.
 @safe
 private final class ShortSeal: @unchecked Sendable {
     static let bytesMax = Int(CAIRN_SHORT_SEAL_MAX)

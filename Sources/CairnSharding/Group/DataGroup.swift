@@ -127,7 +127,7 @@ public final class DataGroup {
             }
         }
         // The damaged tablet stays as it is until another one is there; what is asked meanwhile meets an empty one.
-        database = try openDatabase(try TabletDirectory.makePlaceholder(in: directory, fileSystem))
+        database = try openDatabase(try TabletDirectory.makeStandIn(in: directory, fileSystem))
     }
 
     /// Whether a tablet failed because its bytes are not what was written. A key that is missing is no damage.

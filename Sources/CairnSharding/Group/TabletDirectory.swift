@@ -9,7 +9,8 @@ enum TabletDirectory {
     private static let pointer = "TABLET"
     private static let first = "tablet"
     private static let damaged = "DAMAGED"
-    private static let placeholder = "placeholder"
+    /// The empty tablet that answers while a damaged one waits to be replaced.
+    private static let standIn = "stand-in"
     /// A longer name was not written here.
     private static let nameBytesMax = 64
 
@@ -65,15 +66,15 @@ enum TabletDirectory {
     }
 
     /// An empty directory for a tablet that stands in for one that cannot be opened.
-    static func makePlaceholder(in directory: String, _ fileSystem: any FileSystem) throws -> String {
-        let path = "\(directory)/\(placeholder)"
+    static func makeStandIn(in directory: String, _ fileSystem: any FileSystem) throws -> String {
+        let path = "\(directory)/\(standIn)"
         try fileSystem.removeTree(path)
         return path
     }
 
     /// Removes tablets that a crash left behind, and what stood in for one.
     static func removeOthers(than tablet: String, in directory: String, _ fileSystem: any FileSystem) throws {
-        try fileSystem.removeTree("\(directory)/\(placeholder)")
+        try fileSystem.removeTree("\(directory)/\(standIn)")
         if try notedDamage(in: directory, fileSystem) == nil, try fileSystem.exists("\(directory)/\(damaged)") {
             try fileSystem.remove("\(directory)/\(damaged)")
         }
