@@ -46,6 +46,8 @@ actor NodeLoop {
     private var nextConnection: UInt64
     private var nextOperation: Int32 = 1
     private var flushScheduled = false
+    /// Connections that were written to in this turn of the loop.
+    private var unflushed: [ClientConnection] = []
     private var ticker: RepeatedTask?
     private var seconds: RepeatedTask?
     private var randomSource = SystemRandomNumberGenerator()
@@ -352,10 +354,24 @@ actor NodeLoop {
         }
     }
 
+    /// Writes an answer. All that a turn of the loop has for a connection leaves in one system call, at the turn's end.
     func write(_ bytes: [UInt8], to connection: ClientConnection) {
         var buffer = connection.channel.allocator.buffer(capacity: bytes.count)
         buffer.writeBytes(bytes)
-        connection.channel.writeAndFlush(buffer, promise: nil)
+        connection.channel.write(buffer, promise: nil)
+        guard !connection.needsFlush else { return }
+        connection.needsFlush = true
+        unflushed.append(connection)
+        if unflushed.count == 1 { eventLoop.execute { [self] in assumeIsolated { $0.flushConnections() } } }
+    }
+
+    private func flushConnections() {
+        let written = unflushed
+        unflushed = []
+        for connection in written {
+            connection.needsFlush = false
+            connection.channel.flush()
+        }
     }
 
     func nextRequestID() -> Int32 {

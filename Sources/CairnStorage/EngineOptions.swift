@@ -34,8 +34,9 @@ public struct EngineOptions: Sendable {
     /// Every how many entries a block repeats a whole key.
     public var restartInterval = 8
     public var compression = BlockCodec.Compression.snappy
-    /// Of the tables of level 0, which a compaction soon writes again.
-    public var level0Compression = BlockCodec.Compression.none
+    /// How many levels, from level 0 on, are not compressed: compactions soon write their tables again, and compressing them
+    /// each time costs more than all else that a write does. What they hold is bounded, see ``level1BytesMax``.
+    public var uncompressedLevels = 2
     /// 10 bits a key give 1 % of lookups that read a table in vain; 0 builds no filter.
     public var bloomBitsPerKey = 10
     /// The same for tables of level 0, of which a lookup asks all: 20 bits make it one in a thousand.
@@ -99,6 +100,8 @@ public struct EngineOptions: Sendable {
             level0Trigger <= level0SlowdownTrigger && level0SlowdownTrigger < level0StopTrigger,
             "level0Trigger <= level0SlowdownTrigger < level0StopTrigger")
         try require(levelSizeRatio >= 2, "levelSizeRatio is at least 2")
+        try require(
+            (0...TableSet.levelCount).contains(uncompressedLevels), "uncompressedLevels is between 0 and \(TableSet.levelCount)")
         try require((1...64).contains(compactionsMax), "compactionsMax is between 1 and 64")
         return self
     }

@@ -58,7 +58,7 @@ final class Bench: Sendable {
         options.blockBytes = 4 << 10
         options.bloomBitsPerKey = 10
         options.compression = .snappy
-        options.level0Compression = .snappy
+        options.uncompressedLevels = 0
         options.level0BloomBitsPerKey = 10
         options.level0Trigger = 4
         options.restartInterval = 16

@@ -8,7 +8,8 @@ struct Bench: AsyncParsableCommand {
         abstract: "Measure a running cluster.",
         discussion: """
             Documents are 1 KiB: an _id and ten fields of text, made from words and a fixed seed. Every write is \
-            acknowledged by a majority's disks. Each connection has one operation under way at a time. The collection \
+            acknowledged by a majority's disks. Each connection has one operation under way at a time, or as many \
+            as --per-connection says, as the tasks of a program have that share one client. The collection \
             bench.stones is dropped before and after.
             """)
 
@@ -24,6 +25,9 @@ struct Bench: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("Connections, separated by commas.", valueName: "counts"))
     var connections = "1,16,64"
+
+    @Option(help: ArgumentHelp("Operations under way at a time on each connection.", valueName: "count"))
+    var perConnection = 1
 
     @Option(help: ArgumentHelp("Seconds for each line of the table.", valueName: "seconds"))
     var seconds = 5.0
@@ -43,6 +47,9 @@ struct Bench: AsyncParsableCommand {
     func validate() throws {
         guard !counts.isEmpty, counts.allSatisfy({ (1...10_000).contains($0) }) else {
             throw ValidationError("--connections: '\(connections)' is not a list of numbers from 1 to 10000")
+        }
+        guard (1...10_000).contains(perConnection) else {
+            throw ValidationError("--per-connection must be in 1...10000")
         }
         guard seconds > 0, documents > 0, (1...100_000).contains(batch) else {
             throw ValidationError("--seconds and --documents must be above 0, --batch in 1...100000")
@@ -75,10 +82,12 @@ struct Bench: AsyncParsableCommand {
             for workload in workloads {
                 for count in counts {
                     let result = try await target.measure(
-                        workload, connections: count, duration: .seconds(seconds), documents: documents, batch: batch)
-                    table.add(result.cells(workload: workload.rawValue, connections: count))
-                    rows.append(result.json(workload: workload.rawValue, connections: count))
-                    print("\r\(workload.rawValue) with \(count): \(Int(result.documentsPerSecond)) documents/s        ")
+                        workload, connections: count, perConnection: perConnection, duration: .seconds(seconds),
+                        documents: documents, batch: batch)
+                    let label = perConnection == 1 ? "\(count)" : "\(count)x\(perConnection)"
+                    table.add(result.cells(workload: workload.rawValue, connections: label))
+                    rows.append(result.json(workload: workload.rawValue, connections: label))
+                    print("\r\(workload.rawValue) with \(label): \(Int(result.documentsPerSecond)) documents/s        ")
                 }
             }
             try await target.finish()

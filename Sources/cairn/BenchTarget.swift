@@ -51,15 +51,16 @@ struct BenchTarget {
     }
 
     func measure(
-        _ workload: Bench.Workload, connections: Int, duration: Duration, documents: Int, batch: Int
+        _ workload: Bench.Workload, connections: Int, perConnection: Int, duration: Duration, documents: Int,
+        batch: Int
     ) async throws -> BenchResult {
         let start = ContinuousClock.now
         let end = start + duration
         let executor = control.executor
         let results = await withTaskGroup(of: BenchResult.self) { group in
-            for index in 0..<connections {
+            for index in 0..<connections * perConnection {
                 let worker = BenchWorker(
-                    executor: executor, connection: clients[index], seed: UInt64(index + 1) &* 0x9E37_79B9)
+                    executor: executor, connection: clients[index % connections], seed: UInt64(index + 1) &* 0x9E37_79B9)
                 group.addTask { await worker.run(workload, until: end, documents: documents, batch: batch) }
             }
             var all: [BenchResult] = []
@@ -105,7 +106,7 @@ struct BenchFailure: Error, CustomStringConvertible {
     var description: String { "the node answered \(ExtendedJSON.string(from: reply))" }
 }
 
-/// One connection's loop: an operation, its time, the next. Lives on the client's event loop, so that no thread is changed
+/// One caller of a connection: an operation, its time, the next. Lives on the client's event loop, so that no thread is changed
 /// within what is measured.
 actor BenchWorker {
     nonisolated let unownedExecutorHolder: any SerialExecutor
@@ -113,8 +114,11 @@ actor BenchWorker {
     private let connection: BenchConnection
     private var text: BenchText
     private var generator: SplitMix64
-    /// The fields of 500 documents, as bytes.
-    private let stock: [ArraySlice<UInt8>]
+    /// The fields of 2,000 documents, as bytes, for all workers: making text would be most of what is measured.
+    private static let stock: [ArraySlice<UInt8>] = {
+        var text = BenchText(seed: 1)
+        return (0..<2_000).map { _ in text.document(id: nil).elementBytes }
+    }()
     private let seconds: UInt32
     private let processID: UInt64
     private var counter: UInt32 = 0
@@ -122,9 +126,7 @@ actor BenchWorker {
     init(executor: any SerialExecutor, connection: BenchConnection, seed: UInt64) {
         unownedExecutorHolder = executor
         self.connection = connection
-        var text = BenchText(seed: seed)
-        stock = (0..<500).map { _ in text.document(id: nil).elementBytes }
-        self.text = text
+        text = BenchText(seed: seed)
         generator = SplitMix64(state: seed)
         seconds = UInt32.random(in: 1_700_000_000...1_800_000_000)
         processID = UInt64.random(in: 0 ... .max)
@@ -177,12 +179,12 @@ actor BenchWorker {
         }
     }
 
-    /// A document with that `_id` and fields from the worker's stock: making text would be most of what is measured.
+    /// A document with that `_id` and fields from the stock.
     private func stone(id: Value) -> Document {
         var builder = DocumentBuilder()
         builder.reserve(1100)
         builder.append("_id", id)
-        builder.append(rawElements: stock[Int(generator.next() % UInt64(stock.count))])
+        builder.append(rawElements: Self.stock[Int(generator.next() % UInt64(Self.stock.count))])
         return builder.finish()
     }
 
@@ -221,15 +223,15 @@ struct BenchResult: Sendable {
         return "\(hundredths / 100)." + (hundredths % 100 < 10 ? "0" : "") + "\(hundredths % 100)"
     }
 
-    func cells(workload: String, connections: Int) -> [String] {
+    func cells(workload: String, connections: String) -> [String] {
         [
-            workload, "\(connections)", "\(Int(Double(operations) / seconds))", "\(Int(documentsPerSecond))",
+            workload, connections, "\(Int(Double(operations) / seconds))", "\(Int(documentsPerSecond))",
             milliseconds(50), milliseconds(95), milliseconds(99), milliseconds(99.9),
             errors == 0 ? "0" : "\(errors) (\(lastError ?? ""))",
         ]
     }
 
-    func json(workload: String, connections: Int) -> String {
+    func json(workload: String, connections: String) -> String {
         """
         {"row": "\(workload) \(connections)", "ours": \(Int(documentsPerSecond)), "unit": "documents/s", \
         "p50": \(milliseconds(50)), "p95": \(milliseconds(95)), "p99": \(milliseconds(99)), "p99.9": \(milliseconds(99.9)), \

@@ -97,7 +97,7 @@ import Testing
         let disk = SimulatedFileSystem(seed: 1)
         var options = EngineOptions()
         options.blockBytes = 256
-        options.level0Compression = .none
+        options.uncompressedLevels = 1
         options.blockCache = BlockCache(capacityBytes: 0)
         try EngineFaultTests.filled(disk, options, count: 60).close()
         let path = try EngineFaultTests.files(disk, ".sst")[0]

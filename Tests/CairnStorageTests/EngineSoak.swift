@@ -58,7 +58,7 @@ struct EngineSoak {
         options.restartInterval = [1, 2, 8, 16].randomElement(using: &random)!
         options.compression = random.oneIn(2) ? .snappy : .none
         options.walCompression = random.oneIn(2) ? .snappy : .none
-        options.level0Compression = random.oneIn(2) ? .none : .snappy
+        options.uncompressedLevels = Int(random.next() % 3)
         options.bloomBitsPerKey = random.oneIn(4) ? 0 : 10
         options.level0BloomBitsPerKey = random.oneIn(4) ? 0 : 20
         options.prefixFilterBytes = [0, 0, 1, 3, 6].randomElement(using: &random)!

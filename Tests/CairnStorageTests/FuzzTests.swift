@@ -28,7 +28,7 @@ import Testing
             disk = SimulatedFileSystem(seed: number)
             var options = EngineOptions.tiny
             options.compression = number % 2 == 0 ? .snappy : .none
-            options.level0Compression = number % 3 == 0 ? .snappy : .none
+            options.uncompressedLevels = number % 3 == 0 ? 0 : 1
             options.bloomBitsPerKey = number % 4 == 3 ? 0 : 10
             options.disablesAutomaticCompaction = true
             options.memtableBytesMax = 64 << 10

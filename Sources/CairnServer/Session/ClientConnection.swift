@@ -22,6 +22,8 @@ final class ClientConnection {
     /// What answers it, when that had to wait.
     var task: Task<Void, Never>?
     var isAnswering = false
+    /// Whether something was written that has not been flushed.
+    var needsFlush = false
     /// Whether the socket is left unread until the queue is shorter.
     var isThrottled = false
     /// What the driver says of itself in its first `hello`.

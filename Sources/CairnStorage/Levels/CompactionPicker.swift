@@ -69,7 +69,7 @@ struct CompactionPicker {
         let upper = set.levels[0]
         let range = upper.dropFirst().reduce(upper[0].range) { $0.union($1.range) }
         let lower = set.tables(in: 1, overlapping: range)
-        let isMove = upper.count == 1 && lower.isEmpty && !Self.isWorthRewriting(upper[0])
+        let isMove = upper.count == 1 && lower.isEmpty && keepsCodec(from: 0) && !Self.isWorthRewriting(upper[0])
         return Compaction(
             inputs: upper.map { (0, $0) } + lower.map { (1, $0) }, outputLevel: 1, isMove: isMove)
     }
@@ -78,7 +78,13 @@ struct CompactionPicker {
         let lower = set.tables(in: level + 1, overlapping: table.range)
         return Compaction(
             inputs: [(level, table)] + lower.map { (level + 1, $0) }, outputLevel: level + 1,
-            isMove: lower.isEmpty && !Self.isWorthRewriting(table))
+            isMove: lower.isEmpty && keepsCodec(from: level) && !Self.isWorthRewriting(table))
+    }
+
+    /// Whether tables of the level below are compressed, or not, as those of `level` are. Otherwise what came in the order of
+    /// its keys would move down as it is and never be compressed.
+    private func keepsCodec(from level: Int) -> Bool {
+        options.compression == .none || level + 1 != options.uncompressedLevels
     }
 
     private static func isWorthRewriting(_ table: Table) -> Bool {

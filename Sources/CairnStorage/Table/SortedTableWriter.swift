@@ -41,7 +41,7 @@ public final class SortedTableWriter {
         builder = try mappingFileErrors { () throws(FileError) in
             // It goes as deep as it can, so it is written like the tables there.
             try TableBuilder(
-                number: 0, level: 1, directory: "", path: path, fileSystem: fileSystem,
+                number: 0, level: TableSet.levelCount - 1, directory: "", path: path, fileSystem: fileSystem,
                 options: options)
         }
     }

@@ -47,7 +47,7 @@ struct TableBuilder {
         description.fileID = fileSystem.makeFileID()
         sealer = fileSystem.keyring?.makeCipher(fileID: description.fileID).makeSealer()
         codec = BlockCodec(
-            compression: level == 0 ? options.level0Compression : options.compression,
+            compression: level < options.uncompressedLevels ? .none : options.compression,
             decodedBytesMax: Self.blockBytesMax)
         rawCodec = BlockCodec(compression: .none, decodedBytesMax: Self.blockBytesMax)
         let path = path ?? FileName.table(number).path(in: directory)
