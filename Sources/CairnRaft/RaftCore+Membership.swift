@@ -74,14 +74,19 @@ extension RaftCore {
             if let offset = peerOffset(node) {
                 updated.append(peers[offset])
             } else {
-                var peer = Progress(node: node, next: max(termStart, log.last.index), clock: clock, options: options)
-                peer.owesAppend = true
-                updated.append(peer)
+                updated.append(makeProgress(of: node))
             }
         }
         peers = updated
         needsReplication = true
         if let transferTarget, !configuration.voters.contains(transferTarget) { abandonTransfer() }
+    }
+
+    /// Of a member that nothing is known of.
+    func makeProgress(of node: NodeID) -> Progress {
+        var peer = Progress(node: node, next: max(termStart, log.last.index), clock: clock, options: options)
+        peer.owesAppend = true
+        return peer
     }
 
     /// After a commit: leaves a joint configuration, or the office if this node is a voter no more.

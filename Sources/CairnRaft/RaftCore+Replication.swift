@@ -178,6 +178,7 @@ extension RaftCore {
     mutating func handleAppendResponse(from node: NodeID, match: LogIndex) {
         guard role == .leader, let offset = peerOffset(node), match <= log.last.index else { return }
         peers[offset].lastActive = clock
+        peers[offset].hasLostLog = false
         let isNews = match > peers[offset].match
         if isNews {
             peers[offset].match = match
@@ -219,6 +220,7 @@ extension RaftCore {
     mutating func handleHeartbeatResponse(_ response: Message.HeartbeatResponse, from node: NodeID) {
         guard role == .leader, let offset = peerOffset(node), response.round <= heartbeatRound else { return }
         peers[offset].lastActive = clock
+        peers[offset].hasLostLog = false
         revocations.removeAll {
             $0.node == node && $0.token != response.transferToken && response.round > $0.afterRound
         }

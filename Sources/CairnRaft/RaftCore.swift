@@ -211,7 +211,7 @@ public struct RaftCore {
             switch message.kind {
             case .append, .heartbeat, .snapshot, .commit: return send(.staleTerm, to: message.from)
             case .voteRequest: return send(.voteResponse(granted: false), to: message.from)
-            case .preVoteRequest, .preVoteResponse, .removed: break
+            case .preVoteRequest, .preVoteResponse, .removed, .logLost: break
             default: return
             }
         }
@@ -244,6 +244,8 @@ public struct RaftCore {
             handleHeartbeatResponse(response, from: message.from)
         case .snapshotRequest:
             handleSnapshotRequest(from: message.from)
+        case .logLost:
+            handleLogLost(from: message.from)
         case .timeoutNow(let token):
             handleTimeoutNow(from: message.from, token: token)
         case .removed(let configurationIndex):

@@ -38,6 +38,8 @@ public struct RaftStatus: Hashable, Sendable {
         public let isActive: Bool
         /// Whether it said that it would rather not lead.
         public let declinesOffice: Bool
+        /// Whether it said that its log is lost: it has to be removed from the voters before it can join anew.
+        public let hasLostLog: Bool
         public let inflightMessages: Int
         public let inflightBytes: Int
     }

@@ -26,6 +26,8 @@ struct Progress {
     var transferToken: UInt64 = 0
     /// The follower said that it is short of disk space.
     var isShortOfSpace = false
+    /// The follower said that its log is lost, and has acknowledged nothing since.
+    var hasLostLog = false
     var clock = ClockComparison()
 
     init(node: NodeID, next: LogIndex, clock: UInt64, options: RaftOptions) {

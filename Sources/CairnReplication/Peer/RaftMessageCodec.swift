@@ -10,7 +10,7 @@ enum RaftMessageCodec {
         case preVoteRequest, preVoteResponse, voteRequest, voteResponse
         case append, appendResponse, appendRejection
         case heartbeat, heartbeatResponse, commit, timeoutNow, staleTerm, removed
-        case snapshotRequest
+        case snapshotRequest, logLost
     }
 
     /// Terms at or above are no term that elections could have reached: refused, so that a forged message cannot use up the space.
@@ -92,6 +92,8 @@ enum RaftMessageCodec {
             head(.staleTerm)
         case .snapshotRequest:
             head(.snapshotRequest)
+        case .logLost:
+            head(.logLost)
         case .removed(let configurationIndex):
             head(.removed)
             frame.appendInteger(configurationIndex.rawValue)
@@ -146,6 +148,8 @@ enum RaftMessageCodec {
             decoded = .staleTerm
         case .snapshotRequest:
             decoded = .snapshotRequest
+        case .logLost:
+            decoded = .logLost
         case .removed:
             decoded = .removed(configurationIndex: LogIndex(rawValue: try reader.integer()))
         }

@@ -24,6 +24,7 @@ extension Message.Kind {
         case .commit(let position): "commit \(position)"
         case .snapshot(let metadata): "snapshot \(metadata.position) \(metadata.configuration)"
         case .snapshotRequest: "send a snapshot"
+        case .logLost: "my log is lost"
         case .timeoutNow: "take over"
         case .staleTerm: "stale term"
         case .removed(let configurationIndex): "removed since \(configurationIndex)"
