@@ -155,6 +155,9 @@ let package = Package(
             name: "CairnShardingTests", dependencies: ["CairnSharding", "CairnSimulator", "CairnTestSupport"],
             swiftSettings: testSettings),
         .testTarget(
+            name: "CairnSimulationTests", dependencies: ["CairnSharding", "CairnSimulator", "CairnTestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
             name: "CairnServerTests", dependencies: ["CairnServer", "CairnClient", "CairnTestSupport"],
             swiftSettings: testSettings),
     ],
