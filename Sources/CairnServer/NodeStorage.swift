@@ -24,6 +24,7 @@ final class NodeStorage: Sendable {
     private let fileSystem: any FileSystem
     /// Nil where data is in the clear.
     let dataKeys: DataKeyUpkeep?
+    private let folders: ReplicaFolders
     private let lock: any FileLock
     private let log: SharedLog
     private let writer: LogWriter
@@ -40,6 +41,7 @@ final class NodeStorage: Sendable {
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
+        folders = ReplicaFolders(in: "\(configuration.dataDirectory)/groups", fileSystem)
         dataKeys = fileSystem.keyring.map {
             DataKeyUpkeep(
                 $0, directory: configuration.dataDirectory, fileSystem: fileSystem, log: log, logger: logger)
@@ -68,7 +70,7 @@ final class NodeStorage: Sendable {
         try plain.createDirectory(directory)
         let lock = try lock(directory, on: plain)
         try NodeIdentity(configuration).claim(directory, plain)
-        try removeUnfinished(in: "\(directory)/groups", plain)
+        try ReplicaFolders(in: "\(directory)/groups", plain).removeUnfinished()
         let fileSystem = PosixFileSystem(keyring: try openKeyring(directory, for: configuration, on: plain))
         var logOptions = SharedLogOptions()
         logOptions.spaceReserveBytes = UInt64(configuration.spaceReserveBytes)
@@ -123,7 +125,7 @@ final class NodeStorage: Sendable {
         options.logBytesBeforeFlush = UInt64(configuration.logBytesMax)
         let host = try GroupHost(
             node: configuration.node, log: log, sink: LoopLogSink(writer: writer, loop: loop, logger: logger),
-            transport: transport, fileSystem: fileSystem, directory: groupsDirectory, options: options,
+            transport: transport, fileSystem: fileSystem, directory: folders.directory, options: options,
             seed: UInt64.random(in: 1 ... .max), now: loop.clock.nanoseconds)
         host.learnPeers(loop.shared.layout.nodes.map(\.id))
         return host
@@ -136,51 +138,20 @@ final class NodeStorage: Sendable {
     func openGroup(
         _ group: GroupID, isNew: Bool, on loop: isolated NodeLoop
     ) throws -> (DataGroup, isNewcomer: Bool) {
-        if isNew, try !hasReplica(of: group) {
-            // The mark is there before the directory has the name that makes it a replica.
-            let unfinished = directory(of: group) + Self.newSuffix
-            try fileSystem.createDirectory(unfinished)
-            try fileSystem.replace("\(unfinished)/\(Self.newcomerMark)", with: [])
-            try fileSystem.rename(unfinished, to: directory(of: group))
-            try fileSystem.synchronizeDirectory(groupsDirectory)
-        }
+        if isNew { try folders.makeNewcomer(of: group) }
         let replica = try DataGroup(
-            group: group, node: configuration.node, directory: directory(of: group), fileSystem: fileSystem,
+            group: group, node: configuration.node, directory: folders.path(of: group), fileSystem: fileSystem,
             clock: loop.clock,
             readers: LoopReaderPool(threads: readers, eventLoop: loop.eventLoop, afterWork: loop.clock.afterWork),
             databaseOptions: databaseOptions(), openEngine: openEngine)
-        return (replica, try fileSystem.exists("\(directory(of: group))/\(Self.newcomerMark)"))
+        return (replica, try folders.isNewcomer(group))
     }
-
-    private var groupsDirectory: String { "\(configuration.dataDirectory)/groups" }
-    private func directory(of group: GroupID) -> String { "\(groupsDirectory)/\(group.rawValue)" }
 
     /// Whether the folder holds a replica of the group.
-    func hasReplica(of group: GroupID) throws -> Bool { try fileSystem.exists(directory(of: group)) }
+    func hasReplica(of group: GroupID) throws -> Bool { try folders.hasReplica(of: group) }
 
     /// Deletes the files of a replica, which must be closed, and which the log has forgotten.
-    ///
-    /// They get another name first, so that a crash leaves nothing that could be taken for a replica.
-    func removeReplica(of group: GroupID) throws {
-        let gone = directory(of: group) + Self.goneSuffix
-        try fileSystem.removeTree(gone)
-        try fileSystem.rename(directory(of: group), to: gone)
-        try fileSystem.synchronizeDirectory(groupsDirectory)
-        try fileSystem.removeTree(gone)
-    }
-
-    private static let goneSuffix = ".gone"
-    private static let newSuffix = ".new"
-    /// Marks a replica that joined its group; see ``GroupHost``.
-    private static let newcomerMark = "newcomer"
-
-    /// Deletes what a crash left of replicas on their way in or out.
-    private static func removeUnfinished(in directory: String, _ fileSystem: PosixFileSystem) throws {
-        guard try fileSystem.exists(directory) else { return }
-        for name in try fileSystem.list(directory) where name.hasSuffix(goneSuffix) || name.hasSuffix(newSuffix) {
-            try fileSystem.removeTree("\(directory)/\(name)")
-        }
-    }
+    func removeReplica(of group: GroupID) throws { try folders.remove(group) }
 
     // MARK: Layout
 

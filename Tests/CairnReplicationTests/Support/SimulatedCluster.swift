@@ -289,6 +289,7 @@ final class SimulatedCluster {
 final class SimulatedNode: PeerTransport, LogSink {
     let id: NodeID
     let fileSystem: SimulatedFileSystem
+    private let folders: ReplicaFolders
     unowned var cluster: SimulatedCluster!
     var clockOffset: UInt64 = 0
     private(set) var host: GroupHost?
@@ -305,6 +306,7 @@ final class SimulatedNode: PeerTransport, LogSink {
     init(id: NodeID, seed: UInt64) {
         self.id = id
         fileSystem = SimulatedFileSystem(seed: seed)
+        folders = ReplicaFolders(in: "groups", fileSystem)
     }
 
     var isUp: Bool { host != nil }
@@ -337,11 +339,7 @@ final class SimulatedNode: PeerTransport, LogSink {
         host.onGroupFailure = { [unowned self] in self.groupFailures.append($0) }
         self.log = log
         host.learnPeers(cluster.nodes.map(\.id))
-        if try fileSystem.exists("groups") {
-            for name in try fileSystem.list("groups") where name.hasSuffix(".gone") || name.hasSuffix(".new") {
-                try fileSystem.removeTree("groups/" + name)
-            }
-        }
+        try folders.removeUnfinished()
         self.host = host
         do { try followLayout() } catch {
             self.host = nil
@@ -358,19 +356,11 @@ final class SimulatedNode: PeerTransport, LogSink {
         for group in cluster.groups {
             let belongsHere = cluster.homes[group]!.contains(id)
             if tablets[group] == nil, !retired.contains(group),
-                try belongsHere || fileSystem.exists("groups/\(group.rawValue)")
+                try belongsHere || folders.hasReplica(of: group)
             {
-                let marker = "groups/\(group.rawValue)/newcomer"
-                if cluster.hasMoved, try !fileSystem.exists("groups/\(group.rawValue)") {
-                    // The mark is there before the directory has the name that makes it a replica.
-                    let unfinished = "groups/\(group.rawValue).new"
-                    try fileSystem.createDirectory(unfinished)
-                    try fileSystem.replace(unfinished + "/newcomer", with: [1])
-                    try fileSystem.rename(unfinished, to: "groups/\(group.rawValue)")
-                    try fileSystem.synchronizeDirectory("groups")
-                }
-                let isNewcomer = try fileSystem.exists(marker)
-                let tablet = try makeTablet("groups/\(group.rawValue)")
+                if cluster.hasMoved { try folders.makeNewcomer(of: group) }
+                let isNewcomer = try folders.isNewcomer(group)
+                let tablet = try makeTablet(folders.path(of: group))
                 tablet.onApply = { [unowned self] in self.applied($0, in: group) }
                 tablet.onRole = { [unowned self] role in
                     if !role.isLeader { self.proposals[group] = [:] }
@@ -399,11 +389,7 @@ final class SimulatedNode: PeerTransport, LogSink {
     private func retire() throws {
         guard let host else { return }
         if host.logBatchesInFlight == 0 {
-            for group in retired {
-                try fileSystem.rename("groups/\(group.rawValue)", to: "groups/\(group.rawValue).gone")
-                try fileSystem.synchronizeDirectory("groups")
-                try fileSystem.removeTree("groups/\(group.rawValue).gone")
-            }
+            for group in retired { try folders.remove(group) }
             if !retired.isEmpty {
                 retired = []
                 try followLayout()
