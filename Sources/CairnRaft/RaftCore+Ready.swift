@@ -118,7 +118,7 @@ extension RaftCore {
             peers: peers.map { peer in
                 RaftStatus.Peer(
                     node: peer.node, match: peer.match, next: peer.next, phase: peer.phase, isActive: isActive(peer),
-                    declinesOffice: peer.declinesOffice,
+                    declinesOffice: peer.declinesOffice, hasLostLog: peer.hasLostLog,
                     inflightMessages: peer.window.count, inflightBytes: peer.window.bytes)
             })
     }

@@ -68,10 +68,10 @@ extension NodeLoop {
                 do {
                     try group.close()
                     try storage.removeReplica(of: group.group)
-                    shared.logger.info("a replica moved away", metadata: ["group": "\(group.group.rawValue)"])
+                    shared.logger.info("a replica that is not needed here was deleted", metadata: ["group": "\(group.group.rawValue)"])
                 } catch {
                     shared.logger.error(
-                        "a replica that moved away could not be deleted",
+                        "a replica that is not needed here could not be deleted",
                         metadata: ["group": "\(group.group.rawValue)", "reason": "\(error)"])
                 }
             }
@@ -80,14 +80,29 @@ extension NodeLoop {
             adopt(shared.layout)
         }
         // A node is forgotten when no group has it as a member: what it still holds is of no use.
+        for group in host.releasedGroups {
+            do { try storage.noteRejoin(of: group) } catch {
+                shared.logger.error(
+                    "a lost replica cannot be made anew",
+                    metadata: ["group": "\(group.rawValue)", "reason": "\(error)"])
+                continue
+            }
+            shared.logger.notice("a lost replica is made anew", metadata: ["group": "\(group.rawValue)"])
+            retire(group, host)
+        }
         let isForgotten = shared.layout.node(shared.configuration.node) == nil
         for group in isForgotten ? host.groups.filter({ host.role(of: $0)?.isLeader == false }) : host.dispensableGroups
         {
-            host.remove(group)
-            guard let replica = groups.removeValue(forKey: group) else { continue }
-            groupsInOrder.removeAll { $0 === replica }
-            retired.append(replica)
+            retire(group, host)
         }
+    }
+
+    private func retire(_ group: GroupID, _ host: GroupHost) {
+        host.remove(group)
+        guard let replica = groups.removeValue(forKey: group) else { return }
+        groupsInOrder.removeAll { $0 === replica }
+        retired.append(replica)
+        setNeedsFlush()
     }
 
     // MARK: Watching

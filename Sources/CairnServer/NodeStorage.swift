@@ -138,17 +138,20 @@ final class NodeStorage: Sendable {
     func openGroup(
         _ group: GroupID, isNew: Bool, on loop: isolated NodeLoop
     ) throws -> (DataGroup, isNewcomer: Bool) {
-        if isNew { try folders.makeNewcomer(of: group) }
+        let isNewcomer = try folders.prepare(group, isNew: isNew)
         let replica = try DataGroup(
             group: group, node: configuration.node, directory: folders.path(of: group), fileSystem: fileSystem,
             clock: loop.clock,
             readers: LoopReaderPool(threads: readers, eventLoop: loop.eventLoop, afterWork: loop.clock.afterWork),
             databaseOptions: databaseOptions(), openEngine: openEngine)
-        return (replica, try folders.isNewcomer(group))
+        return (replica, isNewcomer)
     }
 
     /// Whether the folder holds a replica of the group.
     func hasReplica(of group: GroupID) throws -> Bool { try folders.hasReplica(of: group) }
+
+    /// Notes durably that the replica here is lost and another one joins in its place.
+    func noteRejoin(of group: GroupID) throws { try folders.noteRejoin(of: group) }
 
     /// Deletes the files of a replica, which must be closed, and which the log has forgotten.
     func removeReplica(of group: GroupID) throws { try folders.remove(group) }

@@ -54,7 +54,7 @@ struct PeerCodecTests {
             .appendRejection(rejected: LogIndex(12), hint: position),
             .heartbeat(Message.Heartbeat(round: 1, sentAt: 2, commit: position, revokedToken: 4)),
             .heartbeatResponse(response),
-            .commit(position), .timeoutNow(token: 77), .staleTerm, .snapshotRequest,
+            .commit(position), .timeoutNow(token: 77), .staleTerm, .snapshotRequest, .logLost,
             .removed(configurationIndex: LogIndex(4)),
         ]
     }

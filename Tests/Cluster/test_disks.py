@@ -175,3 +175,44 @@ def test_B28_a_node_with_damaged_files_starts_says_so_and_is_rebuilt_from_its_pe
             cluster.wait_for_leaders()
     finally:
         cluster.remove()
+
+
+def test_A33_a_node_with_damage_in_its_raft_log_leaves_that_group_and_joins_it_anew_while_clients_write():
+    cluster = Cluster()
+    try:
+        cluster.up()
+        stones = cluster.client().hill.stones
+        stones.insert_many([{"_id": n, "text": f"{n} " * 100} for n in range(5_000)])
+        victim = 3
+        # SIGKILL: nothing was flushed, so the log is all that there is of it.
+        cluster.run("kill", victim)
+        raft = data(cluster, victim) / "raft"
+        segment = max(raft.glob("segment-*"), key=lambda path: path.stat().st_mtime)
+        flip(segment, 500_000)
+        cluster.run("start", victim)
+        log = data(cluster, victim).parent / "log"
+        wait("the node says so", lambda: "a replica stays out" in log.read_text())
+        assert log.read_text().count("a replica stays out") == 1, "one record is one group's affair"
+
+        written = 5_000
+
+        def write():
+            nonlocal written
+            stones.insert_many([{"_id": n, "text": f"{n} " * 100} for n in range(written, written + 100)])
+            written += 100
+            return "a lost replica is made anew" in log.read_text() and not any(
+                "failure" in replica for replica in cluster.status(victim).values()
+            )
+
+        wait("the replica is made anew", write)
+        expected = {n: f"{n} " * 100 for n in range(written)}
+        cluster.wait_for_leaders()
+        # The others die in turn, so that what it serves is its own.
+        for other in (1, 2):
+            cluster.run("kill", other)
+            cluster.wait_for_leaders(among=[n for n in (1, 2, 3) if n != other])
+            assert {d["_id"]: d["text"] for d in cluster.node(victim).hill.stones.find()} == expected
+            cluster.run("start", other)
+            cluster.wait_for_leaders()
+    finally:
+        cluster.remove()

@@ -9,7 +9,7 @@ import CairnRaft
 /// ``ReplicatedStateMachine/install(from:)``.
 ///
 /// Damage in the group's part of the *log* is another matter: what was acknowledged may be lost, so the replica stays out
-/// (``add(group:voters:preferredLeader:stateMachine:)``).
+/// until the group has removed it, and joins anew (``releasedGroups``).
 extension GroupHost {
     /// Looks whether reads or applies have found damage.
     func watchDamage() {

@@ -40,6 +40,7 @@ extension GroupHost {
         for peer in ready.snapshotsToSend { beginSnapshot(to: peer, of: replica) }
         if let error = ready.logFailure {
             fail(replica, ReplicationError(.damaged, group: replica.group, "entry \(error.index): \(error.message)"))
+            if replica.hasPeers { lose(replica.group, replica.log) }
         }
     }
 

@@ -2,14 +2,6 @@ import CairnRaft
 
 /// What the groups give to the shared log.
 extension GroupHost {
-    func openLog(of group: GroupID) throws(ReplicationError) -> GroupLog {
-        let opened = log.open(group)
-        if let damage = opened.damage {
-            throw ReplicationError(.damaged, group: group, "\(damage.file): \(damage.reason)")
-        }
-        return opened
-    }
-
     func append(_ ready: Ready, of replica: Replica) {
         withBatch { batch in
             replica.log.append(ready.entries, hardState: ready.hardState, to: &batch)

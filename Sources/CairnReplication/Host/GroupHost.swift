@@ -48,6 +48,8 @@ public final class GroupHost {
     var index = GroupIndex()
     /// Groups that were refused at ``add(group:voters:preferredLeader:stateMachine:)``, with the reason.
     var refused: [GroupID: ReplicationError] = [:]
+    /// Groups whose part of the log is lost here.
+    var lost: [GroupID: LostReplica] = [:]
     var links: [PeerLink] = []
     private var dirty: [Replica] = []
     private var draining: [Replica] = []
@@ -114,6 +116,7 @@ public final class GroupHost {
             replica.core.tick(now: now)
             if replica.hasReady { markDirty(replica) }
         }
+        tickLost()
         tickSnapshots(elapsed: elapsed)
         if now >= nextMaintenance {
             nextMaintenance = now + 100_000_000
@@ -155,9 +158,9 @@ public final class GroupHost {
 
     private func take(_ message: PeerMessage) throws(PeerCodecError) {
         guard failure == nil else { return }
-        guard let replica = index[message.group], replica.failure == nil,
-            links.contains(where: { $0.peer == message.sender })
-        else {
+        let isKnown = links.contains { $0.peer == message.sender }
+        if isKnown, !lost.isEmpty, lost[message.group] != nil { return try takeForLost(message) }
+        guard let replica = index[message.group], replica.failure == nil, isKnown else {
             statistics.unknownMessages += 1
             return
         }
@@ -169,6 +172,7 @@ public final class GroupHost {
         let decoded = try RaftMessageCodec.decode(message.bytes, from: message.sender, to: node)
         if isLogStalled || isShuttingDown, case .timeoutNow = decoded.kind { return }
         if isUnwelcome(decoded, to: replica) { return }
+        if case .logLost = decoded.kind { replica.mayBeMisplaced = true }
         replica.core.step(decoded, now: now)
         markDirty(replica)
     }

@@ -18,23 +18,29 @@ extension GroupHost {
     ///     the group's leader makes it a member: a founder that comes back empty must not vote as though it remembered.
     ///   - preferredLeader: the voter that should lead while it is alive and caught up, the same on each of them.
     /// - Throws: ``ReplicationError``. With code `damaged` or `logGap` the replica does not take part, so that a majority
-    ///   without it decides, and ``status(of:)`` says why.
+    ///   without it decides, and ``status(of:)`` says why. Where there are others it has itself removed, to be made anew
+    ///   (``releasedGroups``).
     public func add(
         group: GroupID, voters: [NodeID], preferredLeader: NodeID? = nil, isNewcomer: Bool = false,
         stateMachine: any ReplicatedStateMachine
     ) throws(ReplicationError) {
         if let failure { throw failure }
         guard index[group] == nil else { throw ReplicationError(.groupExists, group: group, "hosted already") }
+        removeUnfinishedSnapshots(of: group)
+        let log = log.open(group)
         do {
             let replica = try open(
                 group: group, voters: isNewcomer ? Self.nobody : voters, preferredLeader: preferredLeader,
-                stateMachine: stateMachine)
+                stateMachine: stateMachine, log: log)
             refused[group] = nil
             index.insert(replica)
             replicas.append(replica)
             markDirty(replica)
         } catch {
             refused[group] = error
+            if error.code == .damaged || error.code == .logGap, isNewcomer || voters.contains(where: { $0 != node }) {
+                lose(group, log)
+            }
             throw error
         }
     }
@@ -43,13 +49,15 @@ extension GroupHost {
     static let nobody = [NodeID(rawValue: 0)]
 
     private func open(
-        group: GroupID, voters: [NodeID], preferredLeader: NodeID?, stateMachine: any ReplicatedStateMachine
+        group: GroupID, voters: [NodeID], preferredLeader: NodeID?, stateMachine: any ReplicatedStateMachine,
+        log: GroupLog
     ) throws(ReplicationError) -> Replica {
         guard !voters.isEmpty else {
             throw ReplicationError(.invalidConfiguration, group: group, "a group needs voters")
         }
-        removeUnfinishedSnapshots(of: group)
-        let log = try openLog(of: group)
+        if let damage = log.damage {
+            throw ReplicationError(.damaged, group: group, "\(damage.file): \(damage.reason)")
+        }
         let damage = stateMachine.damage
         guard damage == nil || voters.count > 1 || voters == Self.nobody else {
             throw ReplicationError(

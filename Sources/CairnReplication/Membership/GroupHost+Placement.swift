@@ -26,7 +26,7 @@ extension GroupHost {
         guard replica.mayBeMisplaced, let wanted = replica.wantedVoters else { return }
         let status = replica.core.status
         let configuration = status.configuration
-        guard !configuration.isJoint else { return }
+        guard !configuration.isJoint, !removeLostVoters(of: replica, status) else { return }
         let missing = wanted.filter { !configuration.isVoter($0) }
         if missing.isEmpty, configuration.voters.count == wanted.count, configuration.learners.isEmpty {
             replica.mayBeMisplaced = false
@@ -40,7 +40,7 @@ extension GroupHost {
         }
     }
 
-    private func change(_ replica: Replica, voters: [NodeID], learners: [NodeID]) {
+    func change(_ replica: Replica, voters: [NodeID], learners: [NodeID]) {
         // Refused while another change is under way or the term has no commit yet: the next round tries again.
         if (try? replica.core.changeMembership(voters: voters, learners: learners)) != nil { markDirty(replica) }
     }
@@ -52,7 +52,7 @@ extension GroupHost {
     }
 
     /// Whether the voters to be could commit: a change that they cannot confirm would leave the group between the two.
-    private func hasMajority(of voters: [NodeID], _ status: RaftStatus) -> Bool {
+    func hasMajority(of voters: [NodeID], _ status: RaftStatus) -> Bool {
         let alive = voters.count { voter in
             voter == node || status.peers.contains { $0.node == voter && $0.isActive }
         }
@@ -86,7 +86,14 @@ extension GroupHost {
     /// Stops hosting a group and forgets its log. The caller closes the state machine; its files may go once
     /// ``logBatchesInFlight`` is 0 after the next flush, and must stay until then.
     public func remove(_ group: GroupID) {
-        guard failure == nil, let replica = index[group] else { return }
+        guard failure == nil else { return }
+        if let replica = lost.removeValue(forKey: group) {
+            refused[group] = nil
+            destroy(replica.log)
+        } else if let replica = index[group] {
+            destroy(replica.log)
+        }
+        guard let replica = index[group] else { return }
         endSnapshots(of: replica)
         abandonReads(of: replica, .unavailable)
         if replica.role != .follower(leader: nil) {
@@ -95,7 +102,6 @@ extension GroupHost {
         }
         // Tickets of batches on their way find it stopped.
         replica.failure = ReplicationError(.unknownGroup, group: group, "the replica was removed")
-        destroy(replica.log)
         replicas.removeAll { $0 === replica }
         index.remove(group)
     }

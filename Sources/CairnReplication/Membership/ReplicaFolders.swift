@@ -6,12 +6,14 @@ public import CairnFiles
 /// ```
 /// GROUP/            a replica
 /// GROUP/newcomer    it was made after its group had begun; see GroupHost.add
+/// GROUP.rejoins     the group goes on without the replica, which is to be made anew
 /// GROUP.new/        one that is being made
 /// GROUP.gone/       one that is being deleted
 /// ```
 public struct ReplicaFolders: Sendable {
     private static let newSuffix = ".new"
     private static let goneSuffix = ".gone"
+    private static let rejoinsSuffix = ".rejoins"
     private static let newcomerMark = "newcomer"
 
     /// The folder that holds the others.
@@ -30,7 +32,7 @@ public struct ReplicaFolders: Sendable {
     public func hasReplica(of group: GroupID) throws(FileError) -> Bool { try fileSystem.exists(path(of: group)) }
 
     /// Whether the replica was made by ``makeNewcomer(of:)``.
-    public func isNewcomer(_ group: GroupID) throws(FileError) -> Bool {
+    func isNewcomer(_ group: GroupID) throws(FileError) -> Bool {
         try fileSystem.exists("\(path(of: group))/\(Self.newcomerMark)")
     }
 
@@ -43,8 +45,30 @@ public struct ReplicaFolders: Sendable {
         }
     }
 
+    /// Notes that the replica here is none any more and that another one joins in its place, whatever happens in between: one
+    /// that began as the group did would vote as though it remembered.
+    public func noteRejoin(of group: GroupID) throws(FileError) {
+        try fileSystem.replace(path(of: group) + Self.rejoinsSuffix, with: [])
+    }
+
+    /// Sees to it that the replica can be opened.
+    ///
+    /// - Parameter isNew: whether a replica that is not there joins a group that exists already.
+    /// - Returns: whether it joined its group, see ``GroupHost``.
+    public func prepare(_ group: GroupID, isNew: Bool) throws(FileError) -> Bool {
+        let note = path(of: group) + Self.rejoinsSuffix
+        let rejoins = try fileSystem.exists(note)
+        if rejoins, try hasReplica(of: group) { try remove(group) }
+        if isNew || rejoins { try makeNewcomer(of: group) }
+        if rejoins {
+            try fileSystem.remove(note)
+            try fileSystem.synchronizeDirectory(directory)
+        }
+        return try isNewcomer(group)
+    }
+
     /// Makes the folder of a replica that joins a group which exists already, unless there is one.
-    public func makeNewcomer(of group: GroupID) throws(FileError) {
+    func makeNewcomer(of group: GroupID) throws(FileError) {
         guard try !hasReplica(of: group) else { return }
         // The mark is there before the folder has the name that makes it a replica.
         let unfinished = path(of: group) + Self.newSuffix

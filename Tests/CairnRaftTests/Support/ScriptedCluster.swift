@@ -94,6 +94,9 @@ struct ScriptedCluster {
         case "release": cluster.release(disk: try number(0))
         case "purge": cluster.purge(try number(0), through: try number(1))
         case "snapshot": cluster.sendSnapshot(from: try number(0), to: try number(1))
+        case "lost":  // lost NODE TO: a node without a log asks to be taken out
+            cluster.network.append(
+                Message(from: NodeID(try number(0)), to: NodeID(try number(1)), term: .zero, kind: .logLost))
         case "transfer":
             let target = NodeID(try number(1))
             try cluster.with(try number(0)) { core throws in _ = try core.transferLeadership(to: target) }
@@ -123,7 +126,7 @@ struct ScriptedCluster {
                 var line = "n\(node) \(status.role) term \(status.term) last \(status.last) commit \(status.commit)"
                 if status.isRemoved { line += " removed" }
                 if let target = status.transferTarget { line += " handing over to \(target)" }
-                for peer in status.peers { line += " \(peer.node):\(peer.phase) \(peer.match)" }
+                for peer in status.peers { line += " \(peer.node):\(peer.phase) \(peer.match)" + (peer.hasLostLog ? " lost" : "") }
                 heard.lines.append(line)
             }
         default: throw Mistake(description: "unknown command \(command)")

@@ -298,6 +298,8 @@ final class SimulatedNode: PeerTransport, LogSink {
     private(set) var crashReason: String?
     private(set) var groupFailures: [ReplicationError] = []
     private(set) var startFailures: [GroupID: ReplicationError] = [:]
+    /// Groups whose replicas were lost and made anew, in all lives.
+    private(set) var rejoined: Set<GroupID> = []
     var logHangs = false
     private var batches: [(batch: LogBatch, syncAt: UInt64, written: Bool)] = []
     private var proposals: [GroupID: [LogIndex: (term: Term, key: UInt64, value: UInt64)]] = [:]
@@ -358,8 +360,7 @@ final class SimulatedNode: PeerTransport, LogSink {
             if tablets[group] == nil, !retired.contains(group),
                 try belongsHere || folders.hasReplica(of: group)
             {
-                if cluster.hasMoved { try folders.makeNewcomer(of: group) }
-                let isNewcomer = try folders.isNewcomer(group)
+                let isNewcomer = try folders.prepare(group, isNew: cluster.hasMoved)
                 let tablet = try makeTablet(folders.path(of: group))
                 tablet.onApply = { [unowned self] in self.applied($0, in: group) }
                 tablet.onRole = { [unowned self] role in
@@ -395,11 +396,18 @@ final class SimulatedNode: PeerTransport, LogSink {
                 try followLayout()
             }
         }
-        for group in host.dispensableGroups {
-            host.remove(group)
-            tablets[group] = nil
-            retired.append(group)
+        for group in host.releasedGroups {
+            try folders.noteRejoin(of: group)
+            rejoined.insert(group)
+            retire(group, host)
         }
+        for group in host.dispensableGroups { retire(group, host) }
+    }
+
+    private func retire(_ group: GroupID, _ host: GroupHost) {
+        host.remove(group)
+        tablets[group] = nil
+        retired.append(group)
     }
 
     private func makeTablet(_ directory: String) throws -> any SimulatedTablet {
