@@ -59,17 +59,23 @@ public struct Message: Hashable, Sendable {
         public var commit: LogPosition
         /// A transfer token of the receiver that must no longer work; 0 for none.
         public var revokedToken: UInt64
+        /// Whether no more will follow until the group is used again: `commit` is the last entry of the leader's log, and a
+        /// receiver whose log ends there as well stops its timer.
+        public var isLast: Bool
 
-        public init(round: UInt64, sentAt: UInt64, commit: LogPosition, revokedToken: UInt64) {
+        public init(
+            round: UInt64, sentAt: UInt64, commit: LogPosition, revokedToken: UInt64, isLast: Bool = false
+        ) {
             self.round = round
             self.sentAt = sentAt
             self.commit = commit
             self.revokedToken = revokedToken
+            self.isLast = isLast
         }
     }
 
     public struct HeartbeatResponse: Hashable, Sendable {
-        /// As in the heartbeat.
+        /// As in the heartbeat; 0 answers none, and asks a leader that has fallen silent for one.
         public var round: UInt64
         /// As in the heartbeat.
         public var sentAt: UInt64
@@ -81,15 +87,19 @@ public struct Message: Hashable, Sendable {
         public var transferToken: UInt64
         /// Whether the node is short of disk space, so that nothing should be proposed that is not needed.
         public var isShortOfSpace: Bool
+        /// Whether the node has stopped its timer, as a last heartbeat told it.
+        public var isQuiet: Bool
 
         public init(
-            round: UInt64, sentAt: UInt64, clock: UInt64, transferToken: UInt64, isShortOfSpace: Bool = false
+            round: UInt64, sentAt: UInt64, clock: UInt64, transferToken: UInt64, isShortOfSpace: Bool = false,
+            isQuiet: Bool = false
         ) {
             self.round = round
             self.sentAt = sentAt
             self.clock = clock
             self.transferToken = transferToken
             self.isShortOfSpace = isShortOfSpace
+            self.isQuiet = isQuiet
         }
     }
 }

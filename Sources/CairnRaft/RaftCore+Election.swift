@@ -23,6 +23,7 @@ extension RaftCore {
     mutating func startPreVote() {
         role = .preCandidate
         leader = nil
+        isQuiet = false
         votes.removeAll(keepingCapacity: true)
         resetElectionDeadline()
         let term = self.term
@@ -34,6 +35,7 @@ extension RaftCore {
     mutating func startElection(isTransfer: Bool) {
         role = .candidate
         leader = nil
+        isQuiet = false
         votes.removeAll(keepingCapacity: true)
         term = term.next
         vote = id
@@ -127,6 +129,7 @@ extension RaftCore {
         votes.removeAll(keepingCapacity: true)
         termStart = log.last.index.next
         heartbeatRound = 0
+        lastUse = clock
         updatePeers()
         // Nothing of an earlier term commits by counting: this entry takes the tail along (paper, section 5.4.2).
         appendAsLeader(kind: .empty, payload: [])

@@ -49,12 +49,13 @@ extension RaftCore {
     mutating func handleHeartbeat(_ heartbeat: Message.Heartbeat, from node: NodeID) {
         if heartbeat.revokedToken != 0, heartbeat.revokedToken == transferToken { renewTransferToken() }
         commit(verifiedBy: heartbeat.commit)
+        if heartbeat.isLast { agreeToRest(with: heartbeat.commit) }
         if lacksState, installing == nil { send(.snapshotRequest, to: node) }
         send(
             .heartbeatResponse(
                 Message.HeartbeatResponse(
                     round: heartbeat.round, sentAt: heartbeat.sentAt, clock: now, transferToken: transferToken,
-                    isShortOfSpace: isShortOfSpace)),
+                    isShortOfSpace: isShortOfSpace, isQuiet: isQuiet)),
             to: node)
     }
 
@@ -160,6 +161,8 @@ extension RaftCore {
         lacksState = true
         log.withhold()
         renewTransferToken()
+        disturbLeader()
+        if isQuiet { wake(now: now) }
         if role != .follower { becomeFollower(term: term, leader: nil) }
     }
 

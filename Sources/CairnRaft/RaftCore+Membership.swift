@@ -14,6 +14,7 @@ extension RaftCore {
         voters: [NodeID], learners: [NodeID]
     ) throws(ProposalError) -> LogPosition {
         guard role == .leader else { throw .notLeader(leader: leader) }
+        noteUse()
         if let transferTarget { throw .transferring(to: transferTarget) }
         guard log.committed >= termStart else { throw .termNotEstablished }
         guard latestConfigurationIndex <= log.committed, !configuration.isJoint else {

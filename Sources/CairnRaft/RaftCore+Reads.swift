@@ -9,6 +9,7 @@ extension RaftCore {
     /// - Throws: ``ReadError`` when this node does not lead.
     public mutating func requestRead(context: UInt64) throws(ReadError) {
         guard role == .leader else { throw .notLeader(leader: leader) }
+        noteUse()
         // Before the first commit of its own term a leader does not know what is committed.
         if log.committed < termStart {
             postponedReads.append(context)
@@ -47,10 +48,10 @@ extension RaftCore {
     /// Whether no other node can have become leader at `now`, a reading of the clock taken for this question.
     ///
     /// The lease runs from the moment at which the newest heartbeat that a quorum has answered was sent. It is shorter
-    /// than the election timeout by the declared drift of two clocks, is void from the moment a handover may leave,
-    /// and does not count nodes whose clocks were seen to run too fast.
+    /// than the election timeout by the declared drift of two clocks, is void from the moment a handover may leave and
+    /// while the group is quiet, and does not count nodes whose clocks were seen to run too fast.
     public func leaseValid(now: UInt64) -> Bool {
-        guard role == .leader, transferTarget == nil, revocations.isEmpty else { return false }
+        guard role == .leader, !isQuiet, transferTarget == nil, revocations.isEmpty else { return false }
         let latest = configuration.quorumValue { node in
             // One more than the time, so that 0 means never.
             if node == id { return now + 1 }

@@ -114,7 +114,7 @@ extension RaftCore {
             id: id, role: role, term: term, vote: vote, leader: leader, commit: log.committed, applied: log.applied,
             stable: pipeline.stable, last: log.last, configuration: configuration,
             configurationIndex: latestConfigurationIndex, transferTarget: transferTarget,
-            uncommittedBytes: uncommittedBytes, isRemoved: isRemoved,
+            uncommittedBytes: uncommittedBytes, isRemoved: isRemoved, isQuiet: isQuiet,
             peers: peers.map { peer in
                 RaftStatus.Peer(
                     node: peer.node, match: peer.match, next: peer.next, phase: peer.phase, isActive: isActive(peer),
@@ -135,6 +135,10 @@ extension RaftCore {
         }
         for (left, right) in zip(log.unstable, log.unstable.dropFirst()) {
             precondition(left.index.next == right.index && left.term <= right.term, "unstable tail")
+        }
+        if isQuiet {
+            precondition(role == .leader || (role == .follower && leader != nil), "a quiet \(role) that follows nobody")
+            precondition(log.committed == log.last.index, "quiet at \(log.committed) of \(log.last.index)")
         }
         if role == .leader {
             precondition(leader == id, "a leader that follows")

@@ -33,7 +33,7 @@ extension RaftCore {
         return (term, first...log.last.index)
     }
 
-    private func admit(largest: Int, total: Int) throws(ProposalError) {
+    private mutating func admit(largest: Int, total: Int) throws(ProposalError) {
         guard role == .leader else { throw .notLeader(leader: leader) }
         if let transferTarget { throw .transferring(to: transferTarget) }
         guard largest <= options.entryBytesMax else {
@@ -42,6 +42,7 @@ extension RaftCore {
         guard uncommittedBytes == 0 || uncommittedBytes + total <= options.uncommittedBytesMax else {
             throw .uncommittedTailFull(bytes: uncommittedBytes, limit: options.uncommittedBytesMax)
         }
+        noteUse()
     }
 
     private mutating func account(through index: LogIndex, bytes: Int) {
@@ -153,7 +154,8 @@ extension RaftCore {
             send(
                 .heartbeat(
                     Message.Heartbeat(
-                        round: heartbeatRound, sentAt: now, commit: position, revokedToken: revoked)),
+                        round: heartbeatRound, sentAt: now, commit: position, revokedToken: revoked,
+                        isLast: isLastHeartbeat(to: peer))),
                 to: peer.node)
         }
     }
@@ -221,6 +223,7 @@ extension RaftCore {
         guard role == .leader, let offset = peerOffset(node), response.round <= heartbeatRound else { return }
         peers[offset].lastActive = clock
         peers[offset].hasLostLog = false
+        guard response.round > 0 else { return }
         revocations.removeAll {
             $0.node == node && $0.token != response.transferToken && response.round > $0.afterRound
         }
@@ -228,6 +231,7 @@ extension RaftCore {
             peers[offset].ackedRound = response.round
             note(token: response.transferToken, ofPeerAt: offset)
             peers[offset].isShortOfSpace = response.isShortOfSpace
+            peers[offset].agreedRound = response.isQuiet ? response.round : 0
         }
         if response.sentAt > peers[offset].ackedSentAt { peers[offset].ackedSentAt = response.sentAt }
         peers[offset].clock.observe(
@@ -235,6 +239,7 @@ extension RaftCore {
             driftPermille: UInt64(options.clockDriftPermille))
         confirmReads()
         continueTransfer(with: node)
+        restIfAgreed()
         // It lives: whatever was lost on the way to it may be sent again.
         guard response.round > peers[offset].sentRound else { return }
         peers[offset].isPaused = false
@@ -272,7 +277,8 @@ extension RaftCore {
 
     /// Says that messages to `peer` got lost (its connection broke): the leader probes it before it sends ahead again.
     public mutating func reportUnreachable(_ peer: NodeID) {
-        guard role == .leader, let offset = peerOffset(peer), peers[offset].phase == .replicate else { return }
+        // To those who agreed to a silence nothing was on its way.
+        guard role == .leader, !isQuiet, let offset = peerOffset(peer), peers[offset].phase == .replicate else { return }
         peers[offset].becomeProbe(next: peers[offset].match.next)
         needsReplication = true
     }

@@ -9,6 +9,7 @@ extension RaftCore {
     @discardableResult
     public mutating func transferLeadership(to target: NodeID?) throws(TransferError) -> NodeID {
         guard role == .leader else { throw .notLeader(leader: leader) }
+        noteUse()
         if let target {
             guard target != id, configuration.voters.contains(target) else { throw .notEligible(target) }
             guard let offset = peerOffset(target), isActive(peers[offset]) else { throw .unreachable(target) }
@@ -34,7 +35,15 @@ extension RaftCore {
     public mutating func stepDown(now: UInt64) {
         observe(now)
         guard role == .leader else { return }
+        // Followers that are quiet have to hear that they are not any more.
+        wake(now: now)
         becomeFollower(term: term, leader: nil)
+    }
+
+    /// Whether `node` is a voter that has not said that it would rather not lead. False on a replica that does not lead.
+    public func mayTakeOffice(_ node: NodeID) -> Bool {
+        guard role == .leader, configuration.voters.contains(node), let offset = peerOffset(node) else { return false }
+        return !peers[offset].declinesOffice
     }
 
     private var furthestVoter: NodeID? {
@@ -90,6 +99,7 @@ extension RaftCore {
         guard isShort != isShortOfSpace else { return }
         isShortOfSpace = isShort
         renewTransferToken()
+        disturbLeader()
     }
 
     /// Whether so many voters are short of disk space that what is proposed might not find a majority with room.

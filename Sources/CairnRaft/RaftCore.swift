@@ -20,6 +20,8 @@ public struct RaftCore {
     let electionNanoseconds: UInt64
     let heartbeatNanoseconds: UInt64
     let leaseNanoseconds: UInt64
+    let quietNanoseconds: UInt64
+    let quietHeartbeatNanoseconds: UInt64
     var random: Random
 
     // What the disk holds, or is about to.
@@ -51,6 +53,20 @@ public struct RaftCore {
     var isTransferElection = false
     /// Whether a leader said that this node is no longer a member.
     var isRemoved = false
+
+    // Silence; see `RaftCore+Quiet.swift`.
+    /// Whether the replica waits, without timers and messages, until the group is used again.
+    public internal(set) var isQuiet = false
+    /// Keeps a leader from falling silent, while the host has something to do that needs its followers.
+    public var staysAwake = false
+    /// Nodes that the host has lost sight of.
+    var absentNodes: [NodeID] = []
+    /// By the host's clock, when a quiet leader shows itself, and when a quiet follower wakes because it did not.
+    var quietDeadline: UInt64 = 0
+    /// By the tick clock, when the leader was last asked for anything.
+    var lastUse: UInt64 = 0
+    /// The first heartbeat round that was marked as the last; 0 while none was.
+    var restRound: UInt64 = 0
 
     // Follower.
     /// The log agrees with the current leader's up to here.
@@ -119,6 +135,8 @@ public struct RaftCore {
         heartbeatNanoseconds = options.heartbeatInterval.nanoseconds
         let drift = UInt64(options.clockDriftPermille)
         leaseNanoseconds = electionNanoseconds / (1000 + drift) * (1000 - drift)
+        quietNanoseconds = options.quietAfter.nanoseconds
+        quietHeartbeatNanoseconds = options.quietHeartbeatInterval.nanoseconds
         random = Random(seed: seed)
         log = try RaftLog(storage: storage, committed: hardState.commit, applied: applied)
         // A log whose entries are ahead of the hard state has seen that term.
@@ -166,6 +184,8 @@ public struct RaftCore {
         observe(now)
         let elapsed = self.now - lastTick
         lastTick = self.now
+        // Patience stands still with it: whoever wakes begins to wait anew.
+        if isQuiet { return tickQuiet() }
         clock += min(elapsed, electionNanoseconds / 2)
         if role == .leader {
             tickLeader()
@@ -178,6 +198,8 @@ public struct RaftCore {
         if transferTarget != nil, clock >= transferDeadline { abandonTransfer() }
         if clock >= nextHeartbeat {
             guard hasActiveQuorum else { return becomeFollower(term: term, leader: nil) }
+            considerRest()
+            guard !isQuiet else { return }
             broadcastHeartbeat()
             retryTransfer()
         }
@@ -194,7 +216,8 @@ public struct RaftCore {
 
     /// Whether a leader was heard of so recently that its lease may rest on this node.
     var isInContact: Bool {
-        if role == .leader { return true }
+        // The host watches over a quiet one's leader.
+        if role == .leader || isQuiet { return true }
         guard let lastLeaderContact else { return false }
         return now < lastLeaderContact + electionNanoseconds
     }
@@ -205,6 +228,7 @@ public struct RaftCore {
     public mutating func step(_ message: Message, now: UInt64) {
         observe(now)
         guard message.to == id, message.from != id else { return }
+        if isQuiet { heed(message) }
         if message.term > term {
             guard adoptTerm(of: message) else { return }
         } else if message.term < term {
@@ -282,6 +306,7 @@ public struct RaftCore {
             becomeFollower(term: term, leader: leader)
         }
         isRemoved = false
+        isQuiet = false
         lastLeaderContact = now
         resetElectionDeadline()
         return true
@@ -298,6 +323,7 @@ public struct RaftCore {
             verified = log.committed
         }
         if role == .leader { leaveOffice() }
+        isQuiet = false
         role = .follower
         self.leader = leader
         votes.removeAll(keepingCapacity: true)
@@ -321,6 +347,7 @@ public struct RaftCore {
         uncommittedBytes = 0
         proposalSizes = []
         snapshotsToSend = []
+        restRound = 0
     }
 
     // MARK: Messages out

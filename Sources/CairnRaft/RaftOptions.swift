@@ -23,6 +23,13 @@ public struct RaftOptions: Hashable, Sendable {
     /// Whether followers learn of a commit at once, by a message of its own, or with the next append or tick.
     /// Off by default: under load the next append carries it for nothing.
     public var announcesCommitsAtOnce = false
+    /// Time without a use after which a group falls silent: its leader sends no heartbeats and its followers watch no
+    /// timer. 0 keeps it awake. More than that asks for a host that says which nodes it has lost sight of
+    /// (``RaftCore/setAbsent(_:now:)``).
+    public var quietAfter: Duration = .zero
+    /// How often a quiet leader shows itself all the same, so that no loss of messages makes a silence last for ever;
+    /// a quiet follower wakes by itself after four of these.
+    public var quietHeartbeatInterval: Duration = .seconds(30)
     /// Entries by which a node may lag behind the commit index and still be made a voter.
     public var promotionLagMax = 1024
 
@@ -48,6 +55,10 @@ public struct RaftOptions: Hashable, Sendable {
         guard entryBytesMax > 0 else { throw InvalidOption(name: "entryBytesMax", reason: "must be positive") }
         guard uncommittedBytesMax > 0 else {
             throw InvalidOption(name: "uncommittedBytesMax", reason: "must be positive")
+        }
+        guard quietAfter >= .zero else { throw InvalidOption(name: "quietAfter", reason: "must not be negative") }
+        guard quietHeartbeatInterval >= electionTimeout else {
+            throw InvalidOption(name: "quietHeartbeatInterval", reason: "must not be below electionTimeout")
         }
         guard promotionLagMax >= 0 else { throw InvalidOption(name: "promotionLagMax", reason: "must not be negative") }
         return self

@@ -18,6 +18,8 @@ public struct RaftStatus: Hashable, Sendable {
     public let uncommittedBytes: Int
     /// Whether the leader told this node that it is no longer a member.
     public let isRemoved: Bool
+    /// Whether the replica waits, without timers and messages, until the group is used again.
+    public let isQuiet: Bool
     /// Followers and learners as the leader sees them; empty elsewhere.
     public let peers: [Peer]
 

@@ -18,6 +18,9 @@ public struct GroupID: RawRepresentable, Hashable, Comparable, Sendable, CustomS
     /// Group 0, which holds membership, placement, the shard map and the catalog.
     public static let meta = GroupID(0)
 
+    /// No group: what hosts say to each other about themselves travels under this number.
+    public static let node = GroupID(UInt32.max)
+
     @inlinable
     public static func < (left: GroupID, right: GroupID) -> Bool {
         left.rawValue < right.rawValue

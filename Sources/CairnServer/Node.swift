@@ -37,6 +37,7 @@ public final class Node: Service {
         let storage = try NodeStorage.open(configuration, logger: shared.logger)
         shared.dataKeys.withLock { $0 = storage.dataKeys }
         if let stored = try storage.storedLayout() { _ = shared.adopt(stored) }
+        try await storage.prepareTablets(of: shared.layout)
         let peers = PeerNetwork(configuration: configuration, loops: loops, barrier: barrier, logger: shared.logger)
         peers.adopt(shared.layout)
         for loop in loops {

@@ -33,6 +33,8 @@ actor NodeLoop {
     private(set) var host: GroupHost?
     var groups: [GroupID: DataGroup] = [:]
     var groupsInOrder: [DataGroup] = []
+    /// Those of them that have something under way: a turn of the loop costs nothing for the others.
+    private var busyGroups: [DataGroup] = []
     /// Replicas that left, whose files go as soon as the log has forgotten them.
     var retired: [DataGroup] = []
     private(set) var storage: NodeStorage?
@@ -138,6 +140,7 @@ actor NodeLoop {
             }
         }
         groupsInOrder = []
+        busyGroups = []
         groups = [:]
         host = nil
     }
@@ -153,7 +156,10 @@ actor NodeLoop {
 
     private func everySecond() {
         router?.tick()
-        for group in groupsInOrder { group.tick() }
+        for group in groupsInOrder {
+            group.tick()
+            if !group.isIdle { list(group) }
+        }
         keepReplicas()
         watchLayout()
         setNeedsFlush()
@@ -174,10 +180,21 @@ actor NodeLoop {
     private func flush() {
         flushScheduled = false
         guard let host else { return }
-        for group in groupsInOrder { group.flush() }
+        for group in busyGroups { group.flush() }
         host.flush()
+        busyGroups.removeAll { group in
+            group.isListed = !group.isIdle
+            return group.isIdle
+        }
         // What the host applied may have answers to give and writes to propose: those go with the next turn.
-        if groupsInOrder.contains(where: { $0.needsFlush }) { setNeedsFlush() }
+        if busyGroups.contains(where: { $0.needsFlush }) { setNeedsFlush() }
+    }
+
+    /// Has a group flushed at the end of each turn until it is idle again.
+    private func list(_ group: DataGroup) {
+        guard !group.isListed else { return }
+        group.isListed = true
+        busyGroups.append(group)
     }
 
     /// Raft messages or a piece of a snapshot, already known to be for groups of this loop or for all.
@@ -240,6 +257,7 @@ actor NodeLoop {
             return completion(.failure(.unavailable("group \(group.rawValue) has no replica on this node")))
         }
         replica.execute(request, completion: completion)
+        list(replica)
         setNeedsFlush()
     }
 

@@ -32,6 +32,7 @@ final class NodeStorage: Sendable {
     private let cache: BlockCache
     private let memory: MemoryBudget
     private let compactionRate: RateLimit?
+    private let prepared = PreparedTablets()
     /// Where reads go that are not answered from memory.
     private let readers: NIOThreadPool
     private let logger: Logger
@@ -118,6 +119,8 @@ final class NodeStorage: Sendable {
         options.cluster = configuration.clusterNumber
         options.raft.heartbeatInterval = .milliseconds(configuration.heartbeatMilliseconds)
         options.raft.electionTimeout = .milliseconds(configuration.electionTimeoutMilliseconds / 2)
+        options.raft.quietAfter = .milliseconds(configuration.quietAfterMilliseconds)
+        options.raft.quietHeartbeatInterval = max(.seconds(30), options.raft.electionTimeout)
         options.spaceReserveBytes = UInt64(configuration.spaceReserveBytes)
         options.logBytesKept = UInt64(configuration.logBytesMax) / 2
         options.logEntriesKept = UInt64(configuration.logEntriesMax) / 2
@@ -147,6 +150,17 @@ final class NodeStorage: Sendable {
         return (replica, isNewcomer)
     }
 
+    /// Opens the tablets of the replicas that a layout has here, or that were left here, before the loops ask for them.
+    func prepareTablets(of layout: ClusterLayout) async throws {
+        var directories: [String] = []
+        for description in layout.groups where try !folders.rejoins(description.id) {
+            let isFounder = layout.version == 0 && description.voters.contains(configuration.node)
+            if try isFounder || hasReplica(of: description.id) { directories.append(folders.path(of: description.id)) }
+        }
+        try fileSystem.createDirectory(folders.directory)
+        await prepared.prepare(directories, in: fileSystem, open: openEngine)
+    }
+
     /// Whether the folder holds a replica of the group.
     func hasReplica(of group: GroupID) throws -> Bool { try folders.hasReplica(of: group) }
 
@@ -173,7 +187,7 @@ final class NodeStorage: Sendable {
     }
 
     private var openEngine: @Sendable (String) throws -> Engine {
-        let (fileSystem, background) = (fileSystem, background)
+        let (fileSystem, background, prepared) = (fileSystem, background, prepared)
         var options = EngineOptions()
         options.memtableBytesMax = configuration.memtableBytesMax
         options.blockCache = cache
@@ -184,7 +198,9 @@ final class NodeStorage: Sendable {
         options.wal = configuration.tabletsHaveWAL ? .enabled : .disabled
         let settled = options
         return { directory in
-            try Engine.open(directory: directory, fileSystem: fileSystem, options: settled, background: background)
+            if let engine = prepared.take(directory) { return engine }
+            return try Engine.open(
+                directory: directory, fileSystem: fileSystem, options: settled, background: background)
         }
     }
 

@@ -125,7 +125,7 @@ struct NodeInbox: PeerInbox {
             let messages = try PeerCodec.messages(
                 in: bytes, cluster: shared.configuration.clusterNumber, from: peer, to: shared.configuration.node)
             for (index, loop) in loops.enumerated() {
-                let own = messages.filter { Int($0.group.rawValue) % loops.count == index }
+                let own = messages.filter { $0.group == .node || Int($0.group.rawValue) % loops.count == index }
                 if !own.isEmpty { loop.onLoop { $0.receive(own) } }
             }
         } catch {

@@ -188,11 +188,14 @@ def test_A33_a_node_with_damage_in_its_raft_log_leaves_that_group_and_joins_it_a
         cluster.run("kill", victim)
         raft = data(cluster, victim) / "raft"
         segment = min(path for path in raft.glob("segment-*") if not path.name.endswith(".new"))
-        flip(segment, len(segment.read_bytes().rstrip(bytes(1))) // 2)
+        used = len(segment.read_bytes().rstrip(bytes(1)))
+        # Several places: what a later record made void is no loss.
+        for place in (3, 5, 7):
+            flip(segment, used * place // 10)
         cluster.run("start", victim)
         log = data(cluster, victim).parent / "log"
         wait("the node says so", lambda: "a replica stays out" in log.read_text())
-        assert log.read_text().count("a replica stays out") == 1, "one record is one group's affair"
+        assert log.read_text().count("a replica stays out") <= 3, "one record is one group's affair"
 
         written = 5_000
 

@@ -1,6 +1,6 @@
 # Sourced by the scripts: what Debian packages they need, and how they get there.
 
-# install_packages build|test|demo|compare|bench-storage: makes sure that the Debian packages for that purpose are installed. Where it may
+# install_packages build|test|demo|compare|bench-storage|bench-groups: makes sure that the Debian packages for that purpose are installed. Where it may
 # not install them it prints the one command that does, and fails.
 install_packages() {
     local wanted=(libsnappy-dev libssl-dev zlib1g-dev) missing=() package
@@ -8,6 +8,7 @@ install_packages() {
     test | demo) wanted+=(python3 python3-venv) ;;
     compare) wanted+=(python3 etcd-server nghttp2-client postgresql) ;;
     bench-storage) wanted+=(python3 rocksdb-tools) ;;
+    bench-groups) wanted+=(python3 python3-venv) ;;
     esac
     command -v swift >/dev/null || { echo "Swift 6.3 is needed: https://www.swift.org/install" >&2; return 1; }
     for package in "${wanted[@]}"; do

@@ -20,6 +20,8 @@ struct Progress {
     var lastActive: UInt64
     /// The newest heartbeat round that was answered; 0 for none.
     var ackedRound: UInt64 = 0
+    /// The newest round, if it was answered by a follower that has fallen silent; else 0.
+    var agreedRound: UInt64 = 0
     /// When, by the leader's clock, the latest of the answered rounds was sent.
     var ackedSentAt: UInt64 = 0
     /// What a handover to this follower must carry; 0 while unknown, or while it declines.

@@ -13,9 +13,12 @@ import CairnRaft
 extension GroupHost {
     /// Looks whether reads or applies have found damage.
     func watchDamage() {
-        for replica in replicas where replica.failure == nil && replica.damage == nil {
-            if let reason = replica.stateMachine.damage { rebuild(replica, because: reason) }
-        }
+        for replica in active { watchDamage(of: replica) }
+    }
+
+    func watchDamage(of replica: Replica) {
+        guard replica.failure == nil, replica.damage == nil, let reason = replica.stateMachine.damage else { return }
+        rebuild(replica, because: reason)
     }
 
     func rebuild(_ replica: Replica, because reason: String) {

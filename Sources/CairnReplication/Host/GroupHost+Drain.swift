@@ -96,6 +96,8 @@ extension GroupHost {
     func fail(_ replica: Replica, _ error: ReplicationError) {
         guard replica.failure == nil else { return }
         replica.failure = error
+        if replica.role.isLeader { noteResignation() }
+        markDirty(replica)
         endSnapshots(of: replica)
         abandonReads(of: replica, .unavailable)
         if replica.role != .follower(leader: nil) {
@@ -110,6 +112,7 @@ extension GroupHost {
             change.role == .leader ? .leader(term: change.term) : .follower(leader: change.leader)
         guard role != replica.role else { return }
         if replica.role.isLeader {
+            if change.role != .leader, change.leader == nil { noteResignation() }
             endSnapshotSenders(of: replica)
             replica.preferredReadySince = nil
             let reads = replica.reads
@@ -146,7 +149,7 @@ extension GroupHost {
         guard !Self.nobody.contains(peer), !links.contains(where: { $0.peer == peer }) else { return }
         links.append(
             PeerLink(
-                peer: peer,
+                peer: peer, watch: PeerWatch(since: patience),
                 raft: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .raft),
                 bulk: FrameBuilder(cluster: options.cluster, node: node, peer: peer, channel: .bulk)))
     }

@@ -5,7 +5,7 @@ extension GroupHost {
     func maintain() {
         let purges = now >= nextPurge
         if purges { nextPurge = now + options.purgeNanoseconds }
-        for replica in replicas where replica.failure == nil {
+        for replica in active where replica.failure == nil {
             expireReads(of: replica)
             if purges { purge(replica) }
             inquire(replica)
@@ -17,6 +17,7 @@ extension GroupHost {
                 continue
             }
             align(replica)
+            replica.core.staysAwake = needsFollowers(replica)
             if space.state != .ample {
                 // See `evacuate`.
             } else if let preferred = replica.preferredLeader, preferred != node {
@@ -29,7 +30,7 @@ extension GroupHost {
     // MARK: Purge
 
     /// Lets go of entries that are durable in the tablet and that no follower is about to need.
-    private func purge(_ replica: Replica) {
+    func purge(_ replica: Replica) {
         // The log behind the snapshot to come is all that a lost state can be made of.
         guard !replica.core.lacksState else { return }
         let log = replica.log

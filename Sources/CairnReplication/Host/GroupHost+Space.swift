@@ -18,7 +18,7 @@ extension GroupHost {
             // A disk that cannot be asked is not full for that.
             if let free = try? fileSystem.freeSpace(at: log.directoryPath) { space.note(freeBytes: free) }
         }
-        let isBlocked = log.isOutOfSpace || replicas.contains { !$0.unapplied.isEmpty }
+        let isBlocked = log.isOutOfSpace || active.contains { !$0.unapplied.isEmpty }
         guard space.update(isBlocked: isBlocked) else { return }
         for replica in replicas {
             replica.core.setShortOfSpace(space.state != .ample)

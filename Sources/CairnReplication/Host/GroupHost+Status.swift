@@ -44,7 +44,7 @@ extension GroupHost {
             incomingSnapshot: replica.receiver.map {
                 ReplicaStatus.SnapshotProgress(acknowledgedBytes: $0.received, totalBytes: $0.totalBytes)
             },
-            failure: replica.failure ?? replica.damage ?? failure)
+            isQuiet: core.isQuiet, failure: replica.failure ?? replica.damage ?? failure)
     }
 }
 
@@ -54,6 +54,6 @@ extension ReplicaStatus {
         self.init(
             group: group, role: .follower(leader: nil), term: .zero, commitIndex: .zero, appliedIndex: .zero,
             durableIndex: .zero, firstLogIndex: .zero, lastLogIndex: .zero, logBytes: 0, voters: [], peers: [],
-            incomingSnapshot: nil, failure: failure)
+            incomingSnapshot: nil, isQuiet: false, failure: failure)
     }
 }

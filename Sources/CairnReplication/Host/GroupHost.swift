@@ -51,6 +51,18 @@ public final class GroupHost {
     /// Groups whose part of the log is lost here.
     var lost: [GroupID: LostReplica] = [:]
     var links: [PeerLink] = []
+    /// Replicas that are awake or have something else to see to.
+    var active: [Replica] = []
+    /// The last of the others that had its turn.
+    var nextQuiet = 0
+    /// Peers that were not heard of for an election timeout.
+    var absentPeers: [NodeID] = []
+    /// The clock by which peers are waited for.
+    var patience: UInt64 = 0
+    var nextSign: UInt64 = 0
+    /// See ``NodeSign``.
+    let hostNumber: UInt64
+    var resignations: UInt64 = 0
     private var dirty: [Replica] = []
     private var draining: [Replica] = []
     private var isFlushing = false
@@ -92,6 +104,7 @@ public final class GroupHost {
         self.options = try options.validated()
         space = DiskSpace(reserveBytes: options.spaceReserveBytes)
         self.generator = seed
+        hostNumber = seed
         self.now = now
         self.nextTransfer = seed | 1
     }
@@ -109,8 +122,10 @@ public final class GroupHost {
         watchSpace()
         watchDamage()
         watchLog()
+        exchangeSigns(elapsed: elapsed)
         let holdsStill = isLogStalled || isShuttingDown || space.state == .exhausted
-        for replica in replicas where replica.failure == nil {
+        tickQuiet(elapsed: elapsed)
+        for replica in active where replica.failure == nil {
             // Who may not lead does not campaign; a leader goes on until it has handed over.
             if holdsStill, !replica.role.isLeader { continue }
             replica.core.tick(now: now)
@@ -159,6 +174,7 @@ public final class GroupHost {
     private func take(_ message: PeerMessage) throws(PeerCodecError) {
         guard failure == nil else { return }
         let isKnown = links.contains { $0.peer == message.sender }
+        if message.group == .node { return take(try NodeSign(decoding: message.bytes), from: message.sender) }
         if isKnown, !lost.isEmpty, lost[message.group] != nil { return try takeForLost(message) }
         guard let replica = index[message.group], replica.failure == nil, isKnown else {
             statistics.unknownMessages += 1
@@ -167,6 +183,7 @@ public final class GroupHost {
         guard let kind = message.bytes.first else { throw PeerCodecError(.malformed, "an empty message") }
         if kind >= SnapshotMessage.firstKind {
             take(try SnapshotMessage(decoding: message.bytes), from: message.sender, in: replica)
+            markDirty(replica)
             return
         }
         let decoded = try RaftMessageCodec.decode(message.bytes, from: message.sender, to: node)
@@ -256,6 +273,7 @@ public final class GroupHost {
             for replica in draining {
                 replica.isDirty = false
                 drain(replica)
+                updateActivity(of: replica)
             }
             draining.removeAll(keepingCapacity: true)
         }

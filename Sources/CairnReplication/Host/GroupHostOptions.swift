@@ -50,7 +50,10 @@ public struct GroupHostOptions: Hashable, Sendable {
     /// A read that found no confirmation for so long is refused.
     public var readTimeoutNanoseconds: UInt64 = 5_000_000_000
 
-    public init() {}
+    public init() {
+        // The host watches over the nodes, which is what a quiet group asks for.
+        raft.quietAfter = .seconds(3)
+    }
 
     /// The options, once their relations hold.
     /// - Throws: ``ReplicationError`` with code `invalidConfiguration`, which names the option.

@@ -16,6 +16,8 @@ final class Replica {
     /// As the state machine was last told.
     var role = ReplicaRole.follower(leader: nil)
     var isDirty = false
+    /// Its place among the host's active replicas; nil while it is not one.
+    var activePosition: Int?
     /// Why the replica stopped; the host leaves it alone then.
     var failure: ReplicationError?
     /// What is wrong with the tablet. With peers the replica is being rebuilt; alone it goes on with what can be read.
@@ -61,7 +63,9 @@ final class Replica {
 
     @inline(__always)
     private static func leaseReadIndex(_ core: inout RaftCore, _ now: UInt64) -> LogIndex? {
-        core.leaseReadIndex(now: now)
+        guard let index = core.leaseReadIndex(now: now) else { return nil }
+        core.noteLeaseRead()
+        return index
     }
 
     init(
@@ -90,6 +94,7 @@ struct ReadRound {
 /// The frames being filled for one peer.
 struct PeerLink {
     let peer: NodeID
+    var watch: PeerWatch
     var raft: FrameBuilder
     var bulk: FrameBuilder
 }

@@ -33,6 +33,8 @@ public struct ReplicaStatus: Sendable {
     public var peers: [Peer]
     /// Bytes received of a snapshot, nil when none is coming.
     public var incomingSnapshot: SnapshotProgress?
+    /// Whether the replica waits, without timers and messages, until the group is used again.
+    public var isQuiet: Bool
     /// Why the replica does not take part, or only by its vote and log while it is rebuilt; nil when all is well.
     public var failure: ReplicationError?
 }

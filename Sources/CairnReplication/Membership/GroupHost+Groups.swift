@@ -35,6 +35,7 @@ extension GroupHost {
             refused[group] = nil
             index.insert(replica)
             replicas.append(replica)
+            replica.core.setAbsent(absentPeers, now: now)
             markDirty(replica)
         } catch {
             refused[group] = error

@@ -102,6 +102,7 @@ extension GroupHost {
         }
         // Tickets of batches on their way find it stopped.
         replica.failure = ReplicationError(.unknownGroup, group: group, "the replica was removed")
+        updateActivity(of: replica)
         replicas.removeAll { $0 === replica }
         index.remove(group)
     }

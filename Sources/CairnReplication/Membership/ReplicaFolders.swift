@@ -51,17 +51,21 @@ public struct ReplicaFolders: Sendable {
         try fileSystem.replace(path(of: group) + Self.rejoinsSuffix, with: [])
     }
 
+    /// Whether such a note is there.
+    public func rejoins(_ group: GroupID) throws(FileError) -> Bool {
+        try fileSystem.exists(path(of: group) + Self.rejoinsSuffix)
+    }
+
     /// Sees to it that the replica can be opened.
     ///
     /// - Parameter isNew: whether a replica that is not there joins a group that exists already.
     /// - Returns: whether it joined its group, see ``GroupHost``.
     public func prepare(_ group: GroupID, isNew: Bool) throws(FileError) -> Bool {
-        let note = path(of: group) + Self.rejoinsSuffix
-        let rejoins = try fileSystem.exists(note)
+        let rejoins = try rejoins(group)
         if rejoins, try hasReplica(of: group) { try remove(group) }
         if isNew || rejoins { try makeNewcomer(of: group) }
         if rejoins {
-            try fileSystem.remove(note)
+            try fileSystem.remove(path(of: group) + Self.rejoinsSuffix)
             try fileSystem.synchronizeDirectory(directory)
         }
         return try isNewcomer(group)

@@ -60,6 +60,7 @@ enum RaftMessageCodec {
             frame.appendInteger(heartbeat.sentAt)
             append(heartbeat.commit)
             frame.appendInteger(heartbeat.revokedToken)
+            frame.append(heartbeat.isLast ? 1 : 0)
         case .heartbeatResponse(let response):
             head(.heartbeatResponse)
             frame.appendInteger(response.round)
@@ -67,6 +68,7 @@ enum RaftMessageCodec {
             frame.appendInteger(response.clock)
             frame.appendInteger(response.transferToken)
             frame.append(response.isShortOfSpace ? 1 : 0)
+            frame.append(response.isQuiet ? 1 : 0)
         case .commit(let position):
             head(.commit)
             append(position)
@@ -126,12 +128,12 @@ enum RaftMessageCodec {
             decoded = .heartbeat(
                 Message.Heartbeat(
                     round: try reader.integer(), sentAt: try reader.integer(), commit: try position(&reader),
-                    revokedToken: try reader.integer()))
+                    revokedToken: try reader.integer(), isLast: try flag(&reader)))
         case .heartbeatResponse:
             decoded = .heartbeatResponse(
                 Message.HeartbeatResponse(
                     round: try reader.integer(), sentAt: try reader.integer(), clock: try reader.integer(),
-                    transferToken: try reader.integer(), isShortOfSpace: try flag(&reader)))
+                    transferToken: try reader.integer(), isShortOfSpace: try flag(&reader), isQuiet: try flag(&reader)))
         case .commit:
             decoded = .commit(try position(&reader))
         case .preVoteRequest:

@@ -38,7 +38,7 @@ extension GroupHost {
         let bytes = UInt64(Double(options.snapshotBytesPerSecond) * seconds)
         snapshotBudget = min(
             snapshotBudget + bytes, max(options.snapshotBytesPerSecond / 10, UInt64(options.snapshotChunkBytes)))
-        for replica in replicas where replica.failure == nil {
+        for replica in active where replica.failure == nil {
             if !replica.senders.isEmpty { tickSenders(of: replica) }
             if !replica.failedSnapshots.isEmpty { reportFailedSnapshots(of: replica) }
             if let receiver = replica.receiver {

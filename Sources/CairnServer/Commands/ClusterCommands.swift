@@ -69,6 +69,7 @@ enum ClusterCommands {
             ]
         }
         builder.append("peers", .array(BSONArray(peers)))
+        builder.append("quiet", .bool(status.isQuiet))
         if let failure = status.failure { builder.append("failure", .string(BSONString("\(failure)"))) }
         return builder.finish()
     }

@@ -11,7 +11,7 @@ public enum ConfigurationLoader {
         "node.id", "node.data", "node.event-loops", "node.connections", "node.test-commands",
         "cluster.name", "cluster.nodes", "cluster.groups", "cluster.replicas",
         "cluster.rebuild-after-seconds",
-        "raft.heartbeat-ms", "raft.election-timeout-ms", "raft.log-bytes", "raft.log-entries",
+        "raft.heartbeat-ms", "raft.election-timeout-ms", "raft.quiet-after-ms", "raft.log-bytes", "raft.log-entries",
         "storage.reserve-bytes", "storage.memtable-bytes", "storage.cache-bytes", "storage.memory-bytes",
         "storage.tablet-wal", "storage.reader-threads",
         "storage.compaction-bytes-per-second",
@@ -82,6 +82,7 @@ public enum ConfigurationLoader {
         if let value = try reader.integer("cluster.rebuild-after-seconds") { result.rebuildAfterSeconds = value }
         if let value = try reader.integer("raft.heartbeat-ms") { result.heartbeatMilliseconds = value }
         if let value = try reader.integer("raft.election-timeout-ms") { result.electionTimeoutMilliseconds = value }
+        if let value = try reader.integer("raft.quiet-after-ms") { result.quietAfterMilliseconds = value }
         if let value = try reader.integer("raft.log-bytes") { result.logBytesMax = value }
         if let value = try reader.integer("raft.log-entries") { result.logEntriesMax = value }
         if let value = try reader.integer("storage.memtable-bytes") { result.memtableBytesMax = value }

@@ -92,6 +92,9 @@ public struct NodeConfiguration: Sendable {
     public var heartbeatMilliseconds = 100
     /// The longest time without a heartbeat before a follower campaigns, in milliseconds (5 heartbeats or more).
     public var electionTimeoutMilliseconds = 1_000
+    /// Milliseconds without a request after which a group falls silent (100 to 3,600,000); 0 keeps all groups
+    /// awake.
+    public var quietAfterMilliseconds = 5_000
     /// Bytes of a memtable before it is flushed (64 KiB to 1 GiB).
     public var memtableBytesMax = 32 << 20
     /// Whether each tablet keeps a write-ahead log of its own beside the Raft log. It saves replaying the Raft log after a
@@ -175,6 +178,9 @@ public struct NodeConfiguration: Sendable {
             electionTimeoutMilliseconds >= 5 * heartbeatMilliseconds && electionTimeoutMilliseconds <= 60_000,
             "raft.election-timeout-ms", "\(electionTimeoutMilliseconds) is not in \(5 * heartbeatMilliseconds)...60000",
             "at least five heartbeats should fit")
+        try check(
+            quietAfterMilliseconds == 0 || (100...3_600_000).contains(quietAfterMilliseconds), "raft.quiet-after-ms",
+            "\(quietAfterMilliseconds) is neither 0 nor in 100...3600000", "leave it out")
         try check(
             (65_536...(1 << 30)).contains(memtableBytesMax), "storage.memtable-bytes",
             "\(memtableBytesMax) is not in 65536...1073741824", "leave it out")

@@ -20,7 +20,7 @@ import DequeModule
 /// the role is lost before, the outcome is unknown and the answer says so (`.unavailable`).
 ///
 /// Its shell calls, on the group's loop: ``execute(_:completion:)`` for each request, ``flush()`` and then the host's
-/// `flush()` once a turn, and both again while ``needsFlush`` says so. Answers are given in `execute` or `flush`, never from
+/// `flush()` once a turn unless the group ``isIdle``, and both again while ``needsFlush`` says so. Answers are given in `execute` or `flush`, never from
 /// within the host.
 ///
 /// The meta group is one of these too: its catalog is documents (see ``Router``).
@@ -128,6 +128,15 @@ public final class DataGroup {
         }
         // The damaged tablet stays as it is until another one is there; what is asked meanwhile meets an empty one.
         database = try openDatabase(try TabletDirectory.makeStandIn(in: directory, fileSystem))
+    }
+
+    /// The path at which a group's tablet is opened, for shells that open it ahead of the group; nil when that would be a
+    /// damaged one.
+    ///
+    /// - Parameter directory: the group's own, which is made when it is not there.
+    public static func tablet(in directory: String, _ fileSystem: any FileSystem) throws -> String? {
+        let tablet = try TabletDirectory.current(in: directory, fileSystem)
+        return try TabletDirectory.notedDamage(in: directory, fileSystem) == nil ? tablet : nil
     }
 
     /// Whether a tablet failed because its bytes are not what was written. A key that is missing is no damage.
@@ -288,6 +297,15 @@ public final class DataGroup {
     }
 
     // MARK: - Flush
+
+    /// Whether nothing is under way here, so that no ``flush()`` is needed until the next ``execute(_:completion:)``.
+    public var isIdle: Bool {
+        waitingCount == 0 && deliveries.isEmpty && inFlight.isEmpty && !database.hasProposal
+            && resumesAfter.rawValue != .max
+    }
+
+    /// For the shell's use: whether this group is among those that it flushes.
+    public var isListed = false
 
     /// Whether ``flush()`` would get anything done now. Ask again after the host's flush: it applies what lets others go on.
     public var needsFlush: Bool {

@@ -26,6 +26,8 @@ final class Simulation {
         var quietClients = false
         var smallWindows = false
         var announcesCommitsAtOnce = false
+        /// Nanoseconds without a use after which the group falls silent; 0 for never.
+        var quietAfter: UInt64 = 0
 
         init() {}
 
@@ -48,6 +50,8 @@ final class Simulation {
             quietClients = random.oneIn(3)
             smallWindows = random.oneIn(2)
             announcesCommitsAtOnce = random.oneIn(2)
+            // Short, so that most runs pass through silences between the requests of their clients.
+            if !random.oneIn(3) { quietAfter = 1 + random.next() % (quietClients ? 120_000_000 : 30_000_000) }
         }
     }
 
@@ -59,6 +63,8 @@ final class Simulation {
         case snapshotArrives(SnapshotMetadata, from: Int, to: Int, term: Term)
         case snapshotEnds(Int, life: Int, peer: Int)
         case client
+        /// A node's sign of life: its host's number and how often a leader there resigned.
+        case sign(from: Int, to: Int, host: UInt64)
         case waitingClient
         case fault
         case isolate(Int)
@@ -78,6 +84,15 @@ final class Simulation {
         var proposals: [LogPosition] = []
         /// Reads asked for, with what had been acknowledged before.
         var reads: [UInt64: LogIndex] = [:]
+        /// What the host knows of the others: when they were heard of by its own clock, and their last signs.
+        var heard: [UInt64] = []
+        var signs: [UInt64?] = []
+        var nextSign: UInt64 = 0
+        var absent: [NodeID] = []
+        /// Told by signs; it stands for life and resignations.
+        var host: UInt64 = 0
+        var wasQuiet = false
+        var isLeading = false
         /// Events that a paused node will find when it wakes.
         var waiting: [Event] = []
     }
@@ -93,6 +108,8 @@ final class Simulation {
     private(set) var acknowledgedWrites = 0
     private(set) var answeredReads = 0
     private(set) var leaseReads = 0
+    /// Times that a replica fell silent.
+    private(set) var silences = 0
     private var random: SeededGenerator
     private var queue = EventQueue<Event>()
     private var nodes: [Node] = []
@@ -111,6 +128,8 @@ final class Simulation {
         self.plan = plan ?? Plan(drawnFrom: &random)
         options.electionTimeout = .nanoseconds(Int64(Self.electionTimeout))
         options.heartbeatInterval = .milliseconds(20)
+        options.quietAfter = .nanoseconds(Int64(self.plan.quietAfter))
+        options.quietHeartbeatInterval = .milliseconds(300)
         options.announcesCommitsAtOnce = self.plan.announcesCommitsAtOnce
         if self.plan.smallWindows {
             options.inflightMessagesMax = 1 + Int(random.next() % 4)
@@ -181,6 +200,7 @@ final class Simulation {
             turn(node)
         case .tick(let node, let life):
             guard nodes[node].life == life, isUp(node, or: event) else { return }
+            watchPeers(node)
             nodes[node].core!.tick(now: now(node))
             turn(node, always: true)
             queue.schedule(.tick(node, life: life), at: time + Self.tickInterval)
@@ -206,6 +226,9 @@ final class Simulation {
             nodes[node].core!.reportSnapshot(to: peerID, result: random.oneIn(2) ? .installed(base) : .failed)
             turn(node)
         case .client: client()
+        case .sign(let from, let to, let host):
+            guard isUp(to, or: event) else { return }
+            takeSign(from: from, host: host, on: to)
         case .waitingClient: serveClients()
         case .fault: fault()
         case .isolate(let node): if faultsEnabled { isolate(node) }
@@ -229,6 +252,11 @@ final class Simulation {
     /// The end of a turn of the node's loop. Often, not always, its work is taken at once.
     private func turn(_ node: Int, always: Bool = false) {
         checker.observe(nodes[node].core!, disks[node].storage)
+        if nodes[node].core!.isQuiet != nodes[node].wasQuiet {
+            nodes[node].wasQuiet.toggle()
+            if nodes[node].wasQuiet { silences += 1 }
+            trace?("\(time / 1000) n\(node + 1) \(nodes[node].wasQuiet ? "falls silent" : "is awake")")
+        }
         guard always || !random.oneIn(4) else { return }
         var rounds = 0
         while nodes[node].core!.hasReady {
@@ -243,6 +271,8 @@ final class Simulation {
         disks[node].submit(ready)
         let id = nodes[node].core!.id
         if let role = ready.role {
+            if nodes[node].isLeading, role.role != .leader, role.leader == nil { nodes[node].host += 1 }
+            nodes[node].isLeading = role.role == .leader
             trace?("\(time / 1000) \(id) is \(role.role) in \(role.term), leader \(role.leader?.description ?? "-")")
         }
         if ready.role?.role == .leader {
@@ -268,6 +298,38 @@ final class Simulation {
         }
         for peer in ready.snapshotsToSend { sendSnapshot(from: node, to: Int(peer.rawValue) - 1) }
         if let failure = ready.logFailure { checker.fail("\(id): \(failure)") }
+    }
+
+    // MARK: Signs of life
+
+    /// Shows itself to the others now and then, and tells the core which of them do not.
+    private func watchPeers(_ node: Int) {
+        guard plan.quietAfter > 0 else { return }
+        let now = now(node)
+        if now >= nodes[node].nextSign {
+            nodes[node].nextSign = now + Self.electionTimeout / 5
+            for peer in nodes.indices where peer != node {
+                if faultsEnabled, cut.contains(node * 16 + peer) || random.next() % 100 < plan.lossPercent { continue }
+                queue.schedule(
+                    .sign(from: node, to: peer, host: nodes[node].host),
+                    at: time + 50_000 + random.next() % (faultsEnabled ? plan.delayMax : 2_000_000))
+            }
+        }
+        let absent = nodes.indices.filter { $0 != node && nodes[node].heard[$0] + Self.electionTimeout < now }
+            .map { NodeID(UInt64($0 + 1)) }
+        guard absent != nodes[node].absent else { return }
+        nodes[node].absent = absent
+        trace?("\(time / 1000) n\(node + 1) has lost sight of \(absent)")
+        nodes[node].core!.setAbsent(absent, now: now)
+    }
+
+    private func takeSign(from peer: Int, host: UInt64, on node: Int) {
+        nodes[node].heard[peer] = now(node)
+        guard nodes[node].signs[peer] != host else { return }
+        nodes[node].signs[peer] = host
+        guard nodes[node].core!.role != .leader, nodes[node].core!.leader?.rawValue == UInt64(peer + 1) else { return }
+        nodes[node].core!.wake(now: now(node))
+        turn(node)
     }
 
     private func apply(_ entries: [Entry], on node: Int) {
@@ -396,6 +458,8 @@ final class Simulation {
     /// Reads at this moment, if the node would answer.
     private func readUnderLease(on node: Int) {
         guard let core = nodes[node].core, let index = core.leaseReadIndex(now: now(node)) else { return }
+        if core.isQuiet { checker.fail("\(core.id) reads under a lease while it is quiet") }
+        nodes[node].core!.noteLeaseRead()
         leaseReads += 1
         checker.observe(read: index, askedAfter: checker.acknowledged, by: core, "lease")
     }
@@ -484,6 +548,13 @@ final class Simulation {
                 "\(time / 1000) n\(node + 1) starts in \(core.term) with \(core.lastIndex), applied \(core.appliedIndex)"
             )
             nodes[node].core = core
+            nodes[node].heard = Array(repeating: now(node), count: nodes.count)
+            nodes[node].signs = Array(repeating: nil, count: nodes.count)
+            nodes[node].absent = []
+            nodes[node].nextSign = 0
+            nodes[node].host = random.next()
+            nodes[node].wasQuiet = false
+            nodes[node].isLeading = false
             checker.observe(restarted: core)
             queue.schedule(
                 .tick(node, life: nodes[node].life), at: time + random.next() % Self.tickInterval)

@@ -17,6 +17,7 @@ import Testing
         var writes = 0
         var reads = 0
         var leaseReads = 0
+        var silences = 0
         for seed in seeds {
             let simulation = Simulation(seed: seed)
             if only != nil {
@@ -28,15 +29,21 @@ import Testing
             writes += simulation.acknowledgedWrites
             reads += simulation.answeredReads
             leaseReads += simulation.leaseReads
+            silences += simulation.silences
             if let failure {
                 let command = "CAIRN_SEED=\(seed) swift test --filter SimulationTests"
                 Issue.record("seed \(seed): \(failure)\nrepeat: \(command)")
                 if ProcessInfo.processInfo.environment["CAIRN_ALL"] == nil { return }
             }
         }
-        print("\(seeds.count) seeds, \(events) events, \(writes) writes, \(reads) reads, \(leaseReads) lease reads")
+        print(
+            "\(seeds.count) seeds, \(events) events, \(writes) writes, \(reads) reads, \(leaseReads) lease reads, "
+                + "\(silences) silences")
         // A rig in which nothing happens finds nothing.
-        if only == nil { #expect(writes > 10 * seeds.count && reads > seeds.count && leaseReads > seeds.count) }
+        if only == nil {
+            #expect(writes > 10 * seeds.count && reads > seeds.count && leaseReads > seeds.count)
+            #expect(silences > seeds.count)
+        }
     }
 
     @Test(arguments: [1, 7, 42] as [UInt64]) func aSeedReplaysExactly(seed: UInt64) {

@@ -19,8 +19,10 @@ extension Message.Kind {
         case .appendRejection(let rejected, let hint): "lacks \(rejected) try \(hint)"
         case .heartbeat(let heartbeat):
             "heartbeat \(heartbeat.round) commit \(heartbeat.commit)"
-                + (heartbeat.revokedToken == 0 ? "" : " revoke")
-        case .heartbeatResponse(let response): "heartbeat answer \(response.round)"
+                + (heartbeat.revokedToken == 0 ? "" : " revoke") + (heartbeat.isLast ? " the last" : "")
+        case .heartbeatResponse(let response):
+            response.round == 0
+                ? "are you there?" : "heartbeat answer \(response.round)\(response.isQuiet ? " quiet" : "")"
         case .commit(let position): "commit \(position)"
         case .snapshot(let metadata): "snapshot \(metadata.position) \(metadata.configuration)"
         case .snapshotRequest: "send a snapshot"

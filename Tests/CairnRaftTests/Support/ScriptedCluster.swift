@@ -55,6 +55,7 @@ struct ScriptedCluster {
             if let value = list("uncommittedBytes").first { options.uncommittedBytesMax = Int(value) }
             if let value = list("promotionLag").first { options.promotionLagMax = Int(value) }
             if let value = list("commitsAtOnce").first { options.announcesCommitsAtOnce = value != 0 }
+            if let value = list("quietAfter").first { options.quietAfter = .milliseconds(value) }
             if let value = list("heartbeats").first { showsHeartbeats = value != 0 }
         case "elect":  // an election that nobody listens to
             let say = cluster.say
@@ -112,6 +113,10 @@ struct ScriptedCluster {
         case "lease":
             let index = cluster[try number(0)].leaseReadIndex(now: cluster.now)
             heard.lines.append(index.map { "lease read at \($0)" } ?? "no lease")
+        case "absent":  // absent NODE [nodes=1,2]: the host of a node has lost sight of others
+            let absent = list("nodes").map { NodeID($0) }
+            let now = cluster.now
+            cluster.with(try number(0)) { $0.setAbsent(absent, now: now) }
         case "log":
             let storage = cluster.disk(try number(0)).storage
             if storage.firstIndex > LogIndex(1) { heard.lines.append("purged through \(storage.log.base)") }
@@ -125,6 +130,7 @@ struct ScriptedCluster {
                 let status = cluster[node].status
                 var line = "n\(node) \(status.role) term \(status.term) last \(status.last) commit \(status.commit)"
                 if status.isRemoved { line += " removed" }
+                if status.isQuiet { line += " quiet" }
                 if let target = status.transferTarget { line += " handing over to \(target)" }
                 for peer in status.peers { line += " \(peer.node):\(peer.phase) \(peer.match)" + (peer.hasLostLog ? " lost" : "") }
                 heard.lines.append(line)

@@ -76,6 +76,9 @@ final class SimulatedCluster {
         options.cluster = 42
         options.raft.electionTimeout = .milliseconds(150)
         options.raft.heartbeatInterval = .milliseconds(30)
+        // Short, so that groups fall silent whenever a test pauses.
+        options.raft.quietAfter = .milliseconds(Int64(60 + seed % 5 * 60))
+        options.raft.quietHeartbeatInterval = .milliseconds(1_000)
         options.logStallNanoseconds = 300 * Self.millisecond
         options.purgeNanoseconds = 100 * Self.millisecond
         options.snapshotRetryNanoseconds = 100 * Self.millisecond
@@ -141,6 +144,9 @@ final class SimulatedCluster {
         }
     }
 
+    /// Nothing that `from` sends reaches `to` any more.
+    func cut(from: NodeID, to: NodeID) { cutPairs.insert([from.rawValue, to.rawValue]) }
+
     func heal() { cutPairs = [] }
 
     // MARK: Time
@@ -176,6 +182,13 @@ final class SimulatedCluster {
     func leader(of group: GroupID) -> SimulatedNode? {
         nodes.filter { $0.isUp && $0.host?.role(of: group)?.isLeader == true }
             .max { ($0.host!.status(of: group)!.term) < ($1.host!.status(of: group)!.term) }
+    }
+
+    /// Whether every replica of every node that is up waits in silence.
+    var isQuiet: Bool {
+        nodes.allSatisfy { node in
+            node.host.map { host in groups.allSatisfy { host.status(of: $0)?.isQuiet ?? true } } ?? true
+        }
     }
 
     var hasAllLeaders: Bool { groups.allSatisfy { leader(of: $0) != nil } }
