@@ -243,7 +243,8 @@ extension RaftCore {
         // It lives: whatever was lost on the way to it may be sent again.
         guard response.round > peers[offset].sentRound else { return }
         peers[offset].isPaused = false
-        if peers[offset].match < log.last.index {
+        // A probe goes on until it is answered, also when the follower lacks nothing: only that makes it one that is up to date.
+        if peers[offset].match < log.last.index || peers[offset].phase == .probe {
             if peers[offset].window.isFull { peers[offset].window.freeFirst() }
             peers[offset].owesAppend = true
             needsReplication = true

@@ -202,6 +202,15 @@ import Testing
         #expect(cluster.appliedText(2) == ["x"])
     }
 
+    /// Found by the whole-node simulation: a learner whose connection broke when it had everything was never made a voter, because
+    /// nobody wrote.
+    @Test func A36_anUnreachableMarkIsForgottenAlsoWhereNothingIsMissing() {
+        let cluster = TestCluster.led(3)
+        cluster.with(1) { $0.reportUnreachable(NodeID(2)) }
+        cluster.run(milliseconds: 500)
+        #expect(cluster[1].status.peers[0].phase == .replicate)
+    }
+
     @Test func A36_aFullWindowThatWasLostOpensAgain() throws {
         var options = RaftOptions()
         options.inflightMessagesMax = 4
