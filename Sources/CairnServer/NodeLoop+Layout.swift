@@ -81,15 +81,10 @@ extension NodeLoop {
         }
         // A node is forgotten when no group has it as a member: what it still holds is of no use.
         for group in host.releasedGroups {
-            do { try storage.noteRejoin(of: group) } catch {
-                shared.logger.error(
-                    "a lost replica cannot be made anew",
-                    metadata: ["group": "\(group.rawValue)", "reason": "\(error)"])
-                continue
-            }
+            retire(group, host) { try storage.noteRejoin(of: group) }
             shared.logger.notice("a lost replica is made anew", metadata: ["group": "\(group.rawValue)"])
-            retire(group, host)
         }
+        // A node is forgotten when no group has it as a member: what it still holds is of no use.
         let isForgotten = shared.layout.node(shared.configuration.node) == nil
         for group in isForgotten ? host.groups.filter({ host.role(of: $0)?.isLeader == false }) : host.dispensableGroups
         {
@@ -97,7 +92,17 @@ extension NodeLoop {
         }
     }
 
-    private func retire(_ group: GroupID, _ host: GroupHost) {
+    /// Gives a replica up, once it is on record that it must not be opened again.
+    private func retire(_ group: GroupID, _ host: GroupHost, noting note: () throws -> Void = {}) {
+        guard let storage else { return }
+        do {
+            try note()
+            try storage.noteLeaving(group)
+        } catch {
+            return shared.logger.error(
+                "a replica that is not needed here any more stays for now",
+                metadata: ["group": "\(group.rawValue)", "reason": "\(error)"])
+        }
         host.remove(group)
         guard let replica = groups.removeValue(forKey: group) else { return }
         groupsInOrder.removeAll { $0 === replica }

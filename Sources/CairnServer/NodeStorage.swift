@@ -76,6 +76,7 @@ final class NodeStorage: Sendable {
         var logOptions = SharedLogOptions()
         logOptions.spaceReserveBytes = UInt64(configuration.spaceReserveBytes)
         let log = try SharedLog.open(directory: "\(directory)/raft", fileSystem: fileSystem, options: logOptions)
+        try ReplicaFolders(in: "\(directory)/groups", fileSystem).finishLeaving(log)
         let storage = NodeStorage(
             configuration: configuration, fileSystem: fileSystem, lock: lock, log: log, logger: logger)
         do { try storage.dataKeys?.dropUnused() } catch {
@@ -166,6 +167,9 @@ final class NodeStorage: Sendable {
 
     /// Notes durably that the replica here is lost and another one joins in its place.
     func noteRejoin(of group: GroupID) throws { try folders.noteRejoin(of: group) }
+
+    /// The replica is about to be given up and must not be opened again; before the log forgets it.
+    func noteLeaving(_ group: GroupID) throws { try folders.noteLeaving(group) }
 
     /// Deletes the files of a replica, which must be closed, and which the log has forgotten.
     func removeReplica(of group: GroupID) throws { try folders.remove(group) }

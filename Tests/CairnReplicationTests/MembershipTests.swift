@@ -24,6 +24,25 @@ struct MembershipTests {
         #expect(cluster.acknowledgedCount > 1_000)
     }
 
+    /// Found by the whole-node simulation. Such a replica had forgotten its votes and what it had acknowledged.
+    @Test("a replica that was leaving when the power went does not come back", arguments: 0..<24)
+    func powerCutWhileLeaving(operations: Int) throws {
+        let cluster = try SimulatedCluster(seed: UInt64(operations), nodes: 4, founders: 3, groups: 1, usesEngine: true)
+        try cluster.run { cluster.hasAllLeaders }
+        try cluster.load(milliseconds: 100)
+        let leaver = cluster.node(node(3))
+        try cluster.move(cluster.groups[0], to: [node(1), node(2), node(4)])
+        #expect(try cluster.run { leaver.tablets.isEmpty }, "\(cluster.describe())")
+        leaver.fileSystem.cutPower(afterOperations: operations)
+        try cluster.run(milliseconds: 100)
+        if leaver.isUp { leaver.cutPower() }
+        try leaver.start()
+        #expect(leaver.tablets.isEmpty, "a replica came back")
+        #expect(try !leaver.fileSystem.exists("groups/0"))
+        #expect(leaver.log?.groups.isEmpty == true)
+        try cluster.expectLevel()
+    }
+
     @Test("a group moves to entirely other nodes, its leader too")
     func moveEverything() throws {
         let cluster = try SimulatedCluster(seed: 2, nodes: 6, founders: 3)

@@ -6,6 +6,7 @@ public import CairnFiles
 /// ```
 /// GROUP/            a replica
 /// GROUP/newcomer    it was made after its group had begun; see GroupHost.add
+/// GROUP/leaving     it is not to be opened again
 /// GROUP.rejoins     the group goes on without the replica, which is to be made anew
 /// GROUP.new/        one that is being made
 /// GROUP.gone/       one that is being deleted
@@ -15,6 +16,7 @@ public struct ReplicaFolders: Sendable {
     private static let goneSuffix = ".gone"
     private static let rejoinsSuffix = ".rejoins"
     private static let newcomerMark = "newcomer"
+    private static let leavingMark = "leaving"
 
     /// The folder that holds the others.
     public let directory: String
@@ -80,6 +82,34 @@ public struct ReplicaFolders: Sendable {
         try fileSystem.replace("\(unfinished)/\(Self.newcomerMark)", with: [])
         try fileSystem.rename(unfinished, to: path(of: group))
         try fileSystem.synchronizeDirectory(directory)
+    }
+
+    /// Makes sure that the replica is not opened again, whatever happens from here on. Before the log forgets it.
+    ///
+    /// What the log knows of a replica is durable for itself, and so are its files: a power cut between the end of one and of
+    /// the other would leave a tablet without the votes and entries that it has acknowledged. It could vote again, for a member
+    /// that has not heard of the change, and bring back a majority that the group has left.
+    public func noteLeaving(_ group: GroupID) throws(FileError) {
+        try fileSystem.replace("\(path(of: group))/\(Self.leavingMark)", with: [])
+    }
+
+    /// Ends what ``noteLeaving(_:)`` began, where the process ended before it was done. Once, before any replica is opened.
+    ///
+    /// - Throws: `FileError` or `SharedLogError`.
+    public func finishLeaving(_ log: SharedLog) throws {
+        guard try fileSystem.exists(directory) else { return }
+        for name in try fileSystem.list(directory) {
+            guard let group = UInt32(name).map({ GroupID($0) }),
+                try fileSystem.exists("\(path(of: group))/\(Self.leavingMark)")
+            else { continue }
+            if log.groups[group] != nil {
+                var batch = LogBatch(id: 0)
+                log.open(group).destroy(in: &batch)
+                try log.append(batch)
+                try log.synchronize()
+            }
+            try remove(group)
+        }
     }
 
     /// Deletes the files of a replica, which must be closed, and which the log has forgotten.

@@ -347,6 +347,7 @@ final class SimulatedNode: PeerTransport, LogSink {
         startFailures = [:]
         lives += 1
         let log = try SharedLog.open(directory: "raft", fileSystem: fileSystem, options: logOptions())
+        try folders.finishLeaving(log)
         let host = try GroupHost(
             node: id, log: log, sink: self, transport: self, fileSystem: fileSystem, directory: "groups",
             options: cluster.options, seed: id.rawValue << 32 | lives, now: clock)
@@ -412,12 +413,13 @@ final class SimulatedNode: PeerTransport, LogSink {
         for group in host.releasedGroups {
             try folders.noteRejoin(of: group)
             rejoined.insert(group)
-            retire(group, host)
+            try retire(group, host)
         }
-        for group in host.dispensableGroups { retire(group, host) }
+        for group in host.dispensableGroups { try retire(group, host) }
     }
 
-    private func retire(_ group: GroupID, _ host: GroupHost) {
+    private func retire(_ group: GroupID, _ host: GroupHost) throws {
+        try folders.noteLeaving(group)
         host.remove(group)
         tablets[group] = nil
         retired.append(group)
