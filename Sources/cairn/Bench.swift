@@ -10,7 +10,7 @@ struct Bench: AsyncParsableCommand {
             Documents are 1 KiB: an _id and ten fields of text, made from words and a fixed seed. Every write is \
             acknowledged by a majority's disks. Each connection has one operation under way at a time, or as many \
             as --per-connection says, as the tasks of a program have that share one client. The collection \
-            bench.stones is dropped before and after.
+            bench.stones is dropped before and after, unless --keep says otherwise.
             """)
 
     enum Workload: String, CaseIterable, ExpressibleByArgument {
@@ -40,6 +40,9 @@ struct Bench: AsyncParsableCommand {
 
     @Flag(help: "Send plain commands to the nodes in turn, as a driver does, instead of routing to the leaders.")
     var viaRouter = false
+
+    @Flag(help: "Go on with the collection that an earlier run left, and leave it to the next.")
+    var keep = false
 
     @Flag(help: "End with one line of JSON.")
     var json = false
@@ -78,7 +81,7 @@ struct Bench: AsyncParsableCommand {
             numbers: Set(1...8))
         var rows: [String] = []
         do {
-            try await target.prepare(documents: documents)
+            try await target.prepare(documents: documents, keepsCollection: keep)
             for workload in workloads {
                 for count in counts {
                     let result = try await target.measure(
@@ -90,7 +93,7 @@ struct Bench: AsyncParsableCommand {
                     print("\r\(workload.rawValue) with \(label): \(Int(result.documentsPerSecond)) documents/s        ")
                 }
             }
-            try await target.finish()
+            try await target.finish(keepsCollection: keep)
         } catch {
             print("cairn bench: \(error)")
             throw ExitCode(1)

@@ -33,10 +33,15 @@ struct BenchTarget {
         return BenchTarget(clients: clients, control: control)
     }
 
-    /// A fresh collection with the documents that `read` and `update` choose from.
-    func prepare(documents count: Int) async throws {
+    /// A collection with the documents that `read` and `update` choose from: a fresh one, unless what is there may stay.
+    func prepare(documents count: Int, keepsCollection: Bool) async throws {
         let stones = control.database(Self.database).collection(Self.collection)
-        _ = try? await stones.drop()
+        if keepsCollection {
+            if try await stones.findOne(["_id": .int64(Int64(count - 1))]) != nil { return }
+            _ = try await stones.deleteMany(["_id": ["$type": "long"]])
+        } else {
+            _ = try? await stones.drop()
+        }
         var text = BenchText(seed: 1)
         for start in stride(from: 0, to: count, by: 1_000) {
             try await stones.insertMany(
@@ -44,8 +49,8 @@ struct BenchTarget {
         }
     }
 
-    func finish() async throws {
-        try await control.database(Self.database).drop()
+    func finish(keepsCollection: Bool) async throws {
+        if !keepsCollection { try await control.database(Self.database).drop() }
         for client in clients { await client.close() }
         await control.close()
     }
@@ -234,6 +239,7 @@ struct BenchResult: Sendable {
     func json(workload: String, connections: String) -> String {
         """
         {"row": "\(workload) \(connections)", "ours": \(Int(documentsPerSecond)), "unit": "documents/s", \
+        "documents": \(documents), \
         "p50": \(milliseconds(50)), "p95": \(milliseconds(95)), "p99": \(milliseconds(99)), "p99.9": \(milliseconds(99.9)), \
         "errors": \(errors)}
         """

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import pathlib
 import re
@@ -10,6 +9,8 @@ import shutil
 import statistics
 import subprocess
 import sys
+
+from report import geomean, machine, print_json, print_table
 
 WRITE_RATE = 10_000_000
 KEY_BYTES = 16
@@ -148,8 +149,7 @@ def main():
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
 
-    machine = f"{os.cpu_count()} cores of {cpu_name()}"
-    print(f"{machine}; medians of {rounds}; settings of db_bench: snappy, 10-bit bloom filter, 4 KiB blocks, 64 MiB write")
+    print(f"{machine()}; medians of {rounds}; settings of db_bench: snappy, 10-bit bloom filter, 4 KiB blocks, 64 MiB write")
     print("buffer, 128 MiB cache, two background jobs; readwhilewriting beside 10 MB/s of writes\n")
     rows = []
     for (size, row), figures in results.items():
@@ -164,22 +164,12 @@ def main():
         (size, row, unit(row), text(row, found["ours"]), text(row, found["peer"]), f"{found['ratio']:.2f}",
          text(row, found["encrypted"]), f"{found['encryptedRatio']:.2f}")
         for (size, row), found in zip(results, rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(header))]
-    for line in table:
-        print("  ".join(cell.ljust(width) if column < 3 else cell.rjust(width)
-                        for column, (cell, width) in enumerate(zip(line, widths))))
+    print_table(table, words=3)
     speeds = [row["ratio"] for row in rows if row["unit"] == "op/s"]
-    geomean = math.exp(sum(map(math.log, speeds)) / len(speeds))
-    print(f"\ngeometric mean of the speeds {geomean:.2f}, lowest ratio {min(row['ratio'] for row in rows):.2f}, "
+    mean = geomean(speeds)
+    print(f"\ngeometric mean of the speeds {mean:.2f}, lowest ratio {min(row['ratio'] for row in rows):.2f}, "
           f"encryption's lowest {min(row['encryptedRatio'] for row in rows):.2f}\n")
-    print(json.dumps({"bench": "storage", "machine": machine, "rows": rows, "geomean": round(geomean, 3)}))
-
-
-def cpu_name():
-    for line in open("/proc/cpuinfo", encoding="utf-8"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown processor"
+    print_json("storage", rows, mean)
 
 
 if __name__ == "__main__":

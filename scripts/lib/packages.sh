@@ -1,12 +1,13 @@
 # Sourced by the scripts: what Debian packages they need, and how they get there.
 
-# install_packages build|test|demo|compare|bench-storage|bench-groups: makes sure that the Debian packages for that purpose are installed. Where it may
+# install_packages build|test|demo|compare|bench-NAME: makes sure that the Debian packages for that purpose are installed. Where it may
 # not install them it prints the one command that does, and fails.
 install_packages() {
     local wanted=(libsnappy-dev libssl-dev zlib1g-dev) missing=() package
     case $1 in
     test | demo) wanted+=(python3 python3-venv) ;;
     compare) wanted+=(python3 etcd-server nghttp2-client postgresql) ;;
+    bench-replication) wanted+=(python3 etcd-server nghttp2-client) ;;
     bench-storage) wanted+=(python3 rocksdb-tools) ;;
     bench-groups) wanted+=(python3 python3-venv) ;;
     esac

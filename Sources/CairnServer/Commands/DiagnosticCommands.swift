@@ -38,6 +38,13 @@ enum DiagnosticCommands {
                     "connectionId": .int32(Int32(truncatingIfNeeded: invocation.connection.id.rawValue)),
                 ]
             },
+            .local("fsync", "begins to write to tables what this node holds in memory") { invocation, node in
+                guard invocation.body["lock"]?.isTruthy != true else {
+                    throw QueryError(.commandNotSupported, "fsync with lock: writes cannot be held up")
+                }
+                for loop in node.siblings { await loop.requestFlush() }
+                return ["numFiles": .int32(Int32(node.siblings.count)), "ok": .double(1)]
+            },
             .local("getLog", "lines of the node's log") { invocation, _ in
                 if invocation.argument?.stringValue == "*" {
                     return ["names": ["global", "startupWarnings"], "ok": .double(1)]
