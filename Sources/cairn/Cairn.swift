@@ -13,5 +13,7 @@ struct Cairn: AsyncParsableCommand {
             A cluster of three on this machine:                  scripts/cluster up
             """,
         version: CairnVersion.current,
-        subcommands: [Serve.self, Route.self, Status.self, Bench.self, Inspect.self, Key.self, NodeCommand.self])
+        subcommands: [
+            Serve.self, Route.self, Status.self, Bench.self, Inspect.self, Key.self, NodeCommand.self, Leader.self,
+        ])
 }

@@ -44,6 +44,24 @@ struct LayoutTests {
         #expect(leads(after).values.max()! - leads(after).values.min()! <= 1)
     }
 
+    @Test func aLeaderIsMovedAndNothingElse() throws {
+        let before = layout(nodes: 4)
+        let group = before.groups[2]
+        let target = try #require(group.voters.first { $0 != group.preferredLeader })
+        let after = try before.applying(.lead(group.id, target))
+        #expect(after.version == 1 && after.group(group.id)?.preferredLeader == target)
+        #expect(zip(before.groups, after.groups).count { $0 != $1 } == 1 && moves(before, after) == 0)
+        #expect(try after.applying(.lead(group.id, target)) == after, "it leads already")
+        let stranger = try #require((1...4).map { NodeID(UInt64($0)) }.first { !group.voters.contains($0) })
+        for (group, node, words) in [
+            (group.id, stranger, "has no replica"), (GroupID(99), target, "no group 99"),
+            (group.id, NodeID(9), "no node 9"),
+        ] {
+            let error = #expect(throws: QueryError.self) { try before.applying(.lead(group, node)) }
+            #expect(error?.message.contains(words) == true)
+        }
+    }
+
     @Test func addingTheSameNodeAgainChangesNothing() throws {
         let once = try layout(nodes: 3).applying(adding(4))
         #expect(try once.applying(adding(4)) == once)

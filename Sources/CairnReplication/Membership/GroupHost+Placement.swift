@@ -7,10 +7,17 @@ public import CairnRaft
 /// that do not belong any more. Whoever leads next goes on from the configuration that it finds.
 extension GroupHost {
     /// Says where a group's replicas belong; a leader here begins to bring them there.
+    ///
+    /// A preferred leader that is named anew gets the office as soon as it is fit for it, and one that was named before only
+    /// once it has been fit for a while.
     public func place(_ group: GroupID, voters: [NodeID], preferredLeader: NodeID?) {
         guard let replica = index[group] else { return }
         replica.wantedVoters = voters.sorted()
-        replica.preferredLeader = preferredLeader
+        if preferredLeader != replica.preferredLeader {
+            replica.preferredLeader = preferredLeader
+            replica.preferredReadySince = 0
+            replica.nextTransferAttempt = 0
+        }
         replica.mayBeMisplaced = true
     }
 

@@ -1,6 +1,7 @@
 import CairnBSON
 import CairnQuery
 import CairnRaft
+import CairnReplication
 import CairnSharding
 
 /// How nodes join and leave: what `cairn node` asks any node of the cluster to do.
@@ -29,6 +30,12 @@ enum NodeCommands {
             },
             change("cairnReplaceNode", "moves all replicas of {node} to the node {with}") {
                 .replace(try number("node", $0), with: try number("with", $0))
+            },
+            change("cairnMoveLeader", "has {node} lead {group}") { invocation in
+                guard let group = invocation.body["group"]?.int64Exactly.flatMap({ UInt32(exactly: $0) }) else {
+                    throw QueryError(.badValue, "cairnMoveLeader needs 'group', the number of a group")
+                }
+                return .lead(GroupID(rawValue: group), try number("node", invocation))
             },
             .local("cairnRemoveNode", "forgets {node}, which must be empty") { invocation, node in
                 let id = try number("node", invocation)

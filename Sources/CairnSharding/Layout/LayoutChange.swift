@@ -1,5 +1,6 @@
 public import CairnQuery
 public import CairnRaft
+public import CairnReplication
 
 /// What can be done to the nodes of a cluster. Each is a step from one layout to the next, which the meta group decides.
 public enum LayoutChange: Hashable, Sendable {
@@ -16,6 +17,8 @@ public enum LayoutChange: Hashable, Sendable {
     case remove(NodeID)
     /// Moves everything of one node to another, which must hold nothing that the first one has.
     case replace(NodeID, with: NodeID)
+    /// Has the node lead the group from now on, as long as the layout stays as it is and the node is fit for it.
+    case lead(GroupID, NodeID)
 }
 
 extension ClusterLayout {
@@ -58,6 +61,12 @@ extension ClusterLayout {
                 if next.groups[position].preferredLeader == old { next.groups[position].preferredLeader = new }
             }
             try next.set(.draining, of: old, only: nil)
+        case .lead(let group, let node):
+            try next.setLeader(node, of: group)
+            guard next != self else { return self }
+            // Placing would even the leaders out again.
+            next.version += 1
+            return next
         }
         guard next != self else { return self }
         let active = next.nodes.count { $0.state == .active }
@@ -70,6 +79,24 @@ extension ClusterLayout {
         next.place()
         next.version += 1
         return next
+    }
+
+    private mutating func setLeader(_ node: NodeID, of group: GroupID) throws(QueryError) {
+        let state = try known(node).state
+        guard let position = groups.firstIndex(where: { $0.id == group }) else {
+            throw QueryError(.badValue, "there is no group \(group.rawValue)")
+        }
+        let voters = groups[position].voters
+        guard voters.contains(node) else {
+            let names = voters.map { "\($0.rawValue)" }.joined(separator: ", ")
+            throw QueryError(
+                .illegalOperation,
+                "node \(node.rawValue) has no replica of group \(group.rawValue); the nodes \(names) have")
+        }
+        guard state == .active else {
+            throw QueryError(.illegalOperation, "node \(node.rawValue) is \(state.rawValue)")
+        }
+        groups[position].preferredLeader = node
     }
 
     private func known(_ id: NodeID) throws(QueryError) -> NodeDescription {
