@@ -121,13 +121,16 @@ class Cairn:
         for n in range(3):
             ask_node(("127.0.0.1", self.port + n), "fsync")
 
-    def measure(self, workload, connections, seconds, keep=False):
+    def measure(self, workload, clients, seconds, connections=None, keep=False):
         """
+        connections: how many the clients share; one each by default.
         keep: leaves the collection as it is before and after, so that what was written goes the way of all data.
         """
+        connections = connections or clients
         done = subprocess.run(
             [self.binary, "bench", workload, "--address", f"127.0.0.1:{self.port}", "--connections", str(connections),
-             "--seconds", str(seconds), "--json", *(["--keep"] if keep else [])],
+             "--per-connection", str(clients // connections), "--seconds", str(seconds), "--json",
+             *(["--keep"] if keep else [])],
             check=True, text=True, stdout=subprocess.PIPE)
         row = json.loads(done.stdout.splitlines()[-1])["rows"][0]
         if row["errors"]:
@@ -204,13 +207,17 @@ class Etcd:
     def flush(self):
         """Nothing waits in memory for long: etcd commits to its store ten times a second."""
 
-    def measure(self, workload, connections, seconds):
+    def measure(self, workload, clients, seconds, connections=None):
+        """
+        connections: how many the clients share; one each by default.
+        """
+        connections = connections or clients
         times = self.folder / "times"
         times.unlink(missing_ok=True)
         method, body = ("Range", "read") if workload == "read" else ("Put", "insert")
         before = self.revision()
         done = subprocess.run(
-            ["h2load", "-c", str(connections), "-m", "1", "-D", str(seconds), "-d", str(self.folder / body),
+            ["h2load", "-c", str(connections), "-m", str(clients // connections), "-D", str(seconds), "-d", str(self.folder / body),
              f"--log-file={times}", "-H", "content-type: application/grpc", "-H", "te: trailers",
              f"http://127.0.0.1:{self.leader()}/etcdserverpb.KV/{method}"],
             check=True, text=True, stdout=subprocess.PIPE)
