@@ -118,7 +118,8 @@ extension RaftCore {
         guard isQuiet else { return }
         guard role != .leader else { return resume() }
         isQuiet = false
-        electionDeadline = clock + random.next(below: electionNanoseconds)
+        // Not before the other followers have noticed it too, or they would refuse their votes.
+        electionDeadline = clock + heartbeatNanoseconds + random.next(below: electionNanoseconds - heartbeatNanoseconds)
         if let leader { send(.heartbeatResponse(signOfUnrest), to: leader) }
     }
 
@@ -157,8 +158,9 @@ extension RaftCore {
                 // Whoever asks for votes does not lead. What was promised to it in office still holds.
                 becomeFollower(term: term, leader: nil)
             } else {
-                // Its node's signs of life stood for the leader until now.
-                lastLeaderContact = now
+                // Its node's signs of life stood for the leader until now, so it is given time to answer.
+                let grace = electionNanoseconds - 2 * heartbeatNanoseconds
+                lastLeaderContact = max(lastLeaderContact ?? 0, now > grace ? now - grace : 0)
                 disturbLeader()
             }
         case .heartbeatResponse(let response): if role == .leader, !response.isQuiet { resume() }

@@ -279,7 +279,9 @@ extension RaftCore {
     /// Says that messages to `peer` got lost (its connection broke): the leader probes it before it sends ahead again.
     public mutating func reportUnreachable(_ peer: NodeID) {
         // To those who agreed to a silence nothing was on its way.
-        guard role == .leader, !isQuiet, let offset = peerOffset(peer), peers[offset].phase == .replicate else { return }
+        guard role == .leader, !isQuiet, let offset = peerOffset(peer), peers[offset].phase == .replicate else {
+            return
+        }
         peers[offset].becomeProbe(next: peers[offset].match.next)
         needsReplication = true
     }

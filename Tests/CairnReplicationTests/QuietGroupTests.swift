@@ -19,7 +19,9 @@ import Testing
     }
 
     /// Writes to each of `groups`, again and again, until each has acknowledged one; milliseconds until then.
-    private static func firstWrites(to groups: [GroupID], of cluster: SimulatedCluster, limit: Int = 5_000) throws -> Int {
+    private static func firstWrites(
+        to groups: [GroupID], of cluster: SimulatedCluster, limit: Int = 5_000
+    ) throws -> Int {
         let before = groups.map { cluster.ledger[$0]?.count ?? 0 }
         var missing = Array(groups.indices)
         for millisecond in 0..<limit {
@@ -184,7 +186,9 @@ import Testing
         sign.append(to: &bytes)
         #expect(bytes.count == NodeSign.byteCount)
         #expect(try NodeSign(decoding: bytes[...]) == sign)
-        for count in 0..<bytes.count { #expect(throws: PeerCodecError.self) { try NodeSign(decoding: bytes[..<count]) } }
+        for count in 0..<bytes.count {
+            #expect(throws: PeerCodecError.self) { try NodeSign(decoding: bytes[..<count]) }
+        }
         #expect(throws: PeerCodecError.self) { try NodeSign(decoding: (bytes + [0])[...]) }
         #expect(throws: PeerCodecError.self) { try NodeSign(decoding: ([2] + bytes.dropFirst())[...]) }
     }
