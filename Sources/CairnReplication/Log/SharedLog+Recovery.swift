@@ -53,10 +53,7 @@ extension SharedLog {
         var number: UInt32 = 1
         var previousEnd: UInt64 = 0
         if let last = directory.segments.last {
-            // After a mere crash the kernel may hold what the disk does not: what this start shows, the next must find.
-            let file = try fileSystem.openForWriting(last.path)
-            try file.synchronizeData()
-            try file.close()
+            try settleOnDisk(last, fileSystem)
             if last.end == UInt64(RecordLogHeader.byteCount), directory.segments.count > 1 {
                 // The last start wrote nothing; its number is free again once the name is durably gone.
                 directory.segments.removeLast()
@@ -84,6 +81,25 @@ extension SharedLog {
                 segment: segment, number: number, spares: spares, sparesMade: sparesMade))
         try log.settle(damaged)
         return log
+    }
+
+    /// Brings to the disk what the kernel may hold of the segment that was written last: what this start shows, the next must find.
+    ///
+    /// A sync alone does not do that. If the process ended over one that failed, the kernel takes the bytes for written, shows
+    /// them, and reports the next sync as a success. So the same bytes are written once more at the same place, which
+    /// is no new use of a nonce, and a power cut in the middle leaves each sector as it was or as it should be.
+    private static func settleOnDisk(_ segment: LogSegment, _ fileSystem: any FileSystem) throws(FileError) {
+        let source = try fileSystem.open(segment.path)
+        let file = try fileSystem.openForWriting(segment.path)
+        var offset: UInt64 = 0
+        while offset < segment.end {
+            let bytes = try source.read(at: offset, count: Int(min(segment.end - offset, 1 << 20)))
+            try file.write(bytes, at: offset)
+            offset += UInt64(bytes.count)
+        }
+        try file.synchronizeData()
+        try file.close()
+        try source.close()
     }
 
     /// Puts on record which groups are damaged, because the evidence may be recycled before they are repaired; then gives

@@ -100,6 +100,31 @@ import Testing
         #expect(throws: SharedLogError.self) { try log.append(batch) }
     }
 
+    /// Found by the whole-node simulation: the entries were shown, acknowledged and gone, and the next segment's header vouched for
+    /// them, so that the log did not open again.
+    @Test(arguments: 1...20 as ClosedRange<UInt64>)
+    func A40_whatAStartShowsAfterAFailedSyncIsOnTheDisk(seed: UInt64) throws {
+        let disk = SimulatedFileSystem(seed: seed)
+        let log = try open(disk)
+        let group = log.open(GroupID(1))
+        var batch = LogBatch(id: 1)
+        let entries = (1...5).map {
+            Entry(term: Term(1), index: LogIndex($0), kind: .normal, payload: [UInt8](repeating: 7, count: 900)[...])
+        }
+        group.append(entries, hardState: HardState(term: Term(1)), to: &batch)
+        try log.append(batch)
+        disk.inject(DiskFault(.error(.io), on: .synchronize, nth: 1))
+        #expect(throws: SharedLogError.self) { try log.synchronize() }
+        disk.killProcess()
+        let shown = try open(disk).open(GroupID(1)).lastIndex
+        #expect(shown == LogIndex(5), "the kernel has the bytes")
+        disk.cutPower()
+        disk.restart()
+        let again = try open(disk).open(GroupID(1))
+        #expect(again.damage == nil)
+        #expect(again.lastIndex == shown)
+    }
+
     @Test func D5_aFullDiskStopsWritesAndNothingElse() throws {
         for seed in 0..<20 as Range<UInt64> {
             let disk = SimulatedFileSystem(seed: seed)
