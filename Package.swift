@@ -46,6 +46,11 @@ let package = Package(
         .target(name: "CCRC32C"),
         .target(name: "CShortSeal", dependencies: ["COpenSSL"]),
 
+        // Deliberate bugs for the tests of the tests. A release build has none of them.
+        .target(
+            name: "CairnDefects",
+            swiftSettings: swiftSettings + [.define("CAIRN_DEFECTS", .when(configuration: .debug))]),
+
         // The cores: synchronous, deterministic, without sockets, clocks, threads or randomness of their own.
         .target(name: "CairnBSON", swiftSettings: swiftSettings),
         .target(
@@ -59,22 +64,25 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(name: "CairnStorage", dependencies: ["CairnFiles"], swiftSettings: swiftSettings),
         .target(
-            name: "CairnRaft", dependencies: [.product(name: "DequeModule", package: "swift-collections")],
+            name: "CairnRaft",
+            dependencies: ["CairnDefects", .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: swiftSettings),
         .target(name: "CairnQuery", dependencies: ["CairnBSON"], swiftSettings: swiftSettings),
         .target(
-            name: "CairnDatabase", dependencies: ["CairnBSON", "CairnFiles", "CairnQuery", "CairnStorage"],
+            name: "CairnDatabase",
+            dependencies: ["CairnBSON", "CairnDefects", "CairnFiles", "CairnQuery", "CairnStorage"],
             swiftSettings: swiftSettings),
         .target(
             name: "CairnReplication",
             dependencies: [
-                "CairnFiles", "CairnRaft", "CairnStorage", .product(name: "DequeModule", package: "swift-collections"),
+                "CairnDefects", "CairnFiles", "CairnRaft", "CairnStorage",
+                .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: swiftSettings),
         .target(
             name: "CairnSharding",
             dependencies: [
-                "CairnBSON", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase",
+                "CairnBSON", "CairnDefects", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase",
                 "CairnReplication",
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
@@ -141,7 +149,7 @@ let package = Package(
             name: "CairnStorageTests", dependencies: ["CairnStorage", "CairnSimulator", "CairnTestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "CairnRaftTests", dependencies: ["CairnRaft", "CairnTestSupport"],
+            name: "CairnRaftTests", dependencies: ["CairnDefects", "CairnRaft", "CairnTestSupport"],
             exclude: ["Scripts"], swiftSettings: testSettings),
         .testTarget(
             name: "CairnQueryTests", dependencies: ["CairnQuery", "CairnTestSupport"], swiftSettings: testSettings),
@@ -155,7 +163,8 @@ let package = Package(
             name: "CairnShardingTests", dependencies: ["CairnSharding", "CairnSimulator", "CairnTestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "CairnSimulationTests", dependencies: ["CairnSharding", "CairnSimulator", "CairnTestSupport"],
+            name: "CairnSimulationTests",
+            dependencies: ["CairnDefects", "CairnSharding", "CairnSimulator", "CairnTestSupport"],
             swiftSettings: testSettings),
         .testTarget(
             name: "CairnServerTests", dependencies: ["CairnServer", "CairnClient", "CairnTestSupport"],

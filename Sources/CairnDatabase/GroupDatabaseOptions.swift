@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// How a group's database behaves; the defaults suit a node of the cluster.
 public struct GroupDatabaseOptions: Sendable {
     /// Bytes of writes after which an open proposal is closed, so that one log entry stays sendable.
@@ -31,6 +33,9 @@ public struct GroupDatabaseOptions: Sendable {
     /// Distinguishes this process' cursors from those of any other, so that a cursor is never taken for another node's:
     /// give a random number.
     public var cursorSeed: UInt64 = 0
+
+    /// Deliberate bugs, for tests.
+    package var defects = Defects()
 
     public init() {}
 }

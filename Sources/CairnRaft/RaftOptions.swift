@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// How a group behaves; equal on all its replicas, at least the times.
 public struct RaftOptions: Hashable, Sendable {
     /// Silence after which a follower looks for another leader; the actual patience is drawn from one to two of these.
@@ -32,6 +34,9 @@ public struct RaftOptions: Hashable, Sendable {
     public var quietHeartbeatInterval: Duration = .seconds(30)
     /// Entries by which a node may lag behind the commit index and still be made a voter.
     public var promotionLagMax = 1024
+
+    /// Deliberate bugs, for tests.
+    package var defects = Defects()
 
     public init() {}
 

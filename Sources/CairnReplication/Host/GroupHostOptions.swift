@@ -1,3 +1,4 @@
+import CairnDefects
 public import CairnRaft
 
 /// How a ``GroupHost`` behaves; times are nanoseconds of the monotonic clock that ``GroupHost/tick(now:)`` passes.
@@ -54,6 +55,10 @@ public struct GroupHostOptions: Hashable, Sendable {
         // The host watches over the nodes, which is what a quiet group asks for.
         raft.quietAfter = .seconds(3)
     }
+    /// Deliberate bugs, for tests.
+    package var defects = Defects()
+
+    public init() {}
 
     /// The options, once their relations hold.
     /// - Throws: ``ReplicationError`` with code `invalidConfiguration`, which names the option.

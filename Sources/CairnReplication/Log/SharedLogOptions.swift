@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// How the shared log uses the disk and memory.
 public struct SharedLogOptions: Sendable {
     /// Bytes after which a segment is sealed. A record that is larger gets a segment of its own. At 64 MiB a segment is
@@ -16,6 +18,9 @@ public struct SharedLogOptions: Sendable {
     public var sparesMax = 2
     /// Recent entries kept in memory for each group; entries that are not durable yet are kept whatever they take.
     public var cacheBytesPerGroup = 4 << 20
+
+    /// Deliberate bugs, for tests.
+    package var defects = Defects()
 
     public init() {}
 }

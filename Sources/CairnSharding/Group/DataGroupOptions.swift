@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// How a replica takes requests and turns them into log entries.
 public struct DataGroupOptions: Hashable, Sendable {
     /// Entries that are proposed at once and not yet applied, while requests trickle in. Above it requests gather, so that
@@ -21,6 +23,9 @@ public struct DataGroupOptions: Hashable, Sendable {
     public var sessionResultsMilliseconds: Int64 = 30 * 60_000
     /// After this long the session itself is forgotten.
     public var sessionMilliseconds: Int64 = 24 * 3_600_000
+
+    /// Deliberate bugs, for tests.
+    package var defects = Defects()
 
     public init() {}
 }
