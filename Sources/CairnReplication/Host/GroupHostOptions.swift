@@ -51,14 +51,13 @@ public struct GroupHostOptions: Hashable, Sendable {
     /// A read that found no confirmation for so long is refused.
     public var readTimeoutNanoseconds: UInt64 = 5_000_000_000
 
+    /// Deliberate bugs, for tests.
+    package var defects = Defects()
+
     public init() {
         // The host watches over the nodes, which is what a quiet group asks for.
         raft.quietAfter = .seconds(3)
     }
-    /// Deliberate bugs, for tests.
-    package var defects = Defects()
-
-    public init() {}
 
     /// The options, once their relations hold.
     /// - Throws: ``ReplicationError`` with code `invalidConfiguration`, which names the option.
