@@ -38,7 +38,7 @@ public final class Node: Service {
         shared.dataKeys.withLock { $0 = storage.dataKeys }
         if let stored = try storage.storedLayout() { _ = shared.adopt(stored) }
         try await storage.prepareTablets(of: shared.layout)
-        let peers = PeerNetwork(configuration: configuration, loops: loops, barrier: barrier, logger: shared.logger)
+        let peers = PeerNetwork(identity: storage.identity, loops: loops, barrier: barrier, logger: shared.logger)
         peers.adopt(shared.layout)
         for loop in loops {
             await loop.start(siblings: loops) { NodeGateway(loop: $0, node: configuration.node, network: peers) }
@@ -46,10 +46,9 @@ public final class Node: Service {
         }
         let peerListener = try await bind("peer", configuration.address.peer) {
             try await PeerListener(
-                identity: LinkHello(
-                    purpose: .raft, sender: configuration.node.rawValue, receiver: 0, cluster: configuration.clusterName
-                ),
-                inbox: NodeInbox(loops: loops, shared: shared), barrier: barrier, logger: shared.logger
+                node: configuration.node, link: storage.identity.link, acquaintances: storage.acquaintances(),
+                inbox: NodeInbox(loops: loops, shared: shared, clusterNumber: storage.identity.link.number),
+                barrier: barrier, logger: shared.logger
             ).start(on: $0, group: eventLoops)
         }
         let clientListener = try await bind("client", configuration.address.client) {

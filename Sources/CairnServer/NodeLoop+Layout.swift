@@ -118,8 +118,14 @@ extension NodeLoop {
         guard index == 0, host != nil, let router, !isWatchingLayout else { return }
         isWatchingLayout = true
         Task.immediate(executorPreference: tasks) {
-            if let stored = try? await router.storedLayout(deadline: clock.nanoseconds + 2_000_000_000) {
-                adoptEverywhere(stored)
+            do throws(QueryError) {
+                let stored = try await router.storedLayout(deadline: clock.nanoseconds + 2_000_000_000)
+                if let stored { adoptEverywhere(stored) }
+                if groups[.meta]?.role.isLeader == true {
+                    try await router.restore(shared.layout, over: stored, deadline: clock.nanoseconds + 2_000_000_000)
+                }
+            } catch {
+                // The meta group has no leader that could be found; the next second is another one.
             }
             await judgePeers(router)
             isWatchingLayout = false

@@ -22,6 +22,8 @@ import NIOPosix
 final class NodeStorage: Sendable {
     private let configuration: NodeConfiguration
     private let fileSystem: any FileSystem
+    /// Whose folder it is.
+    let identity: NodeIdentity
     /// Nil where data is in the clear.
     let dataKeys: DataKeyUpkeep?
     private let folders: ReplicaFolders
@@ -38,9 +40,11 @@ final class NodeStorage: Sendable {
     private let logger: Logger
 
     private init(
-        configuration: NodeConfiguration, fileSystem: any FileSystem, lock: any FileLock, log: SharedLog, logger: Logger
+        configuration: NodeConfiguration, identity: NodeIdentity, fileSystem: any FileSystem, lock: any FileLock,
+        log: SharedLog, logger: Logger
     ) {
         self.configuration = configuration
+        self.identity = identity
         self.fileSystem = fileSystem
         folders = ReplicaFolders(in: "\(configuration.dataDirectory)/groups", fileSystem)
         dataKeys = fileSystem.keyring.map {
@@ -70,7 +74,7 @@ final class NodeStorage: Sendable {
         let directory = configuration.dataDirectory
         try plain.createDirectory(directory)
         let lock = try lock(directory, on: plain)
-        try NodeIdentity(configuration).claim(directory, plain)
+        let identity = try NodeIdentity(configuration).claim(directory, plain)
         try ReplicaFolders(in: "\(directory)/groups", plain).removeUnfinished()
         let fileSystem = PosixFileSystem(keyring: try openKeyring(directory, for: configuration, on: plain))
         var logOptions = SharedLogOptions()
@@ -78,14 +82,18 @@ final class NodeStorage: Sendable {
         let log = try SharedLog.open(directory: "\(directory)/raft", fileSystem: fileSystem, options: logOptions)
         try ReplicaFolders(in: "\(directory)/groups", fileSystem).finishLeaving(log)
         let storage = NodeStorage(
-            configuration: configuration, fileSystem: fileSystem, lock: lock, log: log, logger: logger)
+            configuration: configuration, identity: identity, fileSystem: fileSystem, lock: lock, log: log,
+            logger: logger)
         do { try storage.dataKeys?.dropUnused() } catch {
             logger.warning("unused data keys cannot be dropped", metadata: ["reason": "\(error)"])
         }
         return storage
     }
 
-    private static func lock(_ directory: String, on fileSystem: PosixFileSystem) throws -> any FileLock {
+    /// Keeps every other process out of the folder.
+    ///
+    /// - Throws: ``ConfigurationError`` when one has it.
+    static func lock(_ directory: String, on fileSystem: PosixFileSystem) throws -> any FileLock {
         do { return try fileSystem.lock("\(directory)/LOCK") } catch {
             guard error.code == .locked else { throw error }
             throw ConfigurationError(
@@ -94,7 +102,7 @@ final class NodeStorage: Sendable {
     }
 
     /// The data keys, opened with the master key that the configuration leads to.
-    private static func openKeyring(
+    static func openKeyring(
         _ directory: String, for configuration: NodeConfiguration, on fileSystem: PosixFileSystem
     ) throws -> Keyring? {
         let path = "\(directory)/keyring"
@@ -117,7 +125,7 @@ final class NodeStorage: Sendable {
     /// A host for the replicas that live on `loop`, still without any.
     func makeHost(on loop: isolated NodeLoop, transport: NodeTransport) throws -> GroupHost {
         var options = GroupHostOptions()
-        options.cluster = configuration.clusterNumber
+        options.cluster = identity.link.number
         options.raft.heartbeatInterval = .milliseconds(configuration.heartbeatMilliseconds)
         options.raft.electionTimeout = .milliseconds(configuration.electionTimeoutMilliseconds / 2)
         options.raft.quietAfter = .milliseconds(configuration.quietAfterMilliseconds)
@@ -173,6 +181,11 @@ final class NodeStorage: Sendable {
 
     /// Deletes the files of a replica, which must be closed, and which the log has forgotten.
     func removeReplica(of group: GroupID) throws { try folders.remove(group) }
+
+    /// Which folders the peers came with.
+    func acquaintances() -> PeerAcquaintances {
+        PeerAcquaintances(identity, in: configuration.dataDirectory, fileSystem)
+    }
 
     // MARK: Layout
 

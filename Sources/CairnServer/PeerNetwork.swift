@@ -18,15 +18,15 @@ final class PeerNetwork: Sendable {
         var all: [PeerConnection] { [raft, bulk] + requests }
     }
 
-    private let configuration: NodeConfiguration
+    private let identity: NodeIdentity
     private let loops: [NodeLoop]
     private let barrier: PeerBarrier
     private let logger: Logger
     private let peers = Mutex<[NodeID: Peer]>([:])
     private let liveness = PeerLiveness()
 
-    init(configuration: NodeConfiguration, loops: [NodeLoop], barrier: PeerBarrier, logger: Logger) {
-        self.configuration = configuration
+    init(identity: NodeIdentity, loops: [NodeLoop], barrier: PeerBarrier, logger: Logger) {
+        self.identity = identity
         self.loops = loops
         self.barrier = barrier
         self.logger = logger
@@ -34,7 +34,7 @@ final class PeerNetwork: Sendable {
 
     /// Connects to the nodes that are new in the layout, and ends the connections to those that are gone.
     func adopt(_ layout: ClusterLayout) {
-        let wanted = layout.nodes.filter { $0.id != configuration.node }
+        let wanted = layout.nodes.filter { $0.id != identity.node }
         let (added, removed) = peers.withLock { peers in
             var added: [Peer] = []
             var removed: [Peer] = []
@@ -63,8 +63,8 @@ final class PeerNetwork: Sendable {
             PeerConnection(
                 eventLoop: loop.eventLoop, peer: node.id, endpoint: endpoint,
                 hello: LinkHello(
-                    purpose: purpose, sender: configuration.node.rawValue, receiver: node.id.rawValue,
-                    cluster: configuration.clusterName),
+                    purpose: purpose, sender: identity.node.rawValue, receiver: node.id.rawValue,
+                    folder: identity.folder, cluster: identity.link.text),
                 barrier: barrier, logger: logger, liveness: liveness,
                 onDisconnect: { peer in
                     guard purpose == .raft else { return }
@@ -112,6 +112,9 @@ final class PeerLiveness: Sendable {
 struct NodeInbox: PeerInbox {
     let loops: [NodeLoop]
     let shared: NodeShared
+    let clusterNumber: UInt64
+
+    func isMember(_ node: NodeID) -> Bool { shared.layout.node(node) != nil }
 
     func receive(
         _ bytes: ArraySlice<UInt8>, from peer: NodeID, over purpose: LinkHello.Purpose, on eventLoop: any EventLoop
@@ -123,7 +126,7 @@ struct NodeInbox: PeerInbox {
         }
         do throws(PeerCodecError) {
             let messages = try PeerCodec.messages(
-                in: bytes, cluster: shared.configuration.clusterNumber, from: peer, to: shared.configuration.node)
+                in: bytes, cluster: clusterNumber, from: peer, to: shared.configuration.node)
             for (index, loop) in loops.enumerated() {
                 let own = messages.filter { $0.group == .node || Int($0.group.rawValue) % loops.count == index }
                 if !own.isEmpty { loop.onLoop { $0.receive(own) } }

@@ -15,5 +15,6 @@ struct Cairn: AsyncParsableCommand {
         version: CairnVersion.current,
         subcommands: [
             Serve.self, Route.self, Status.self, Bench.self, Inspect.self, Key.self, NodeCommand.self, Leader.self,
+            Recover.self,
         ])
 }

@@ -78,10 +78,12 @@ struct NodeCommand: AsyncParsableCommand {
                 "http": .text(http ?? "\(endpoint.host):\(endpoint.port + 1000)"),
             ])
             guard let id = reply["node"]?.int64Exactly, let name = reply["cluster"]?.stringValue,
-                let layout = reply["layout"]?.asDocument.flatMap({ ClusterLayout(document: $0) })
+                let layout = reply["layout"]?.asDocument.flatMap({ ClusterLayout(document: $0) }),
+                let life = reply["life"]?.asDocument.flatMap({ ClusterLife(document: $0) })
             else { throw NodeCommandFailure("the cluster's answer cannot be read: \(reply)") }
             do {
-                try NodeFolder.prepare(data, node: NodeID(rawValue: UInt64(id)), cluster: name, layout: layout)
+                try NodeFolder.prepare(
+                    data, node: NodeID(rawValue: UInt64(id)), cluster: name, life: life, layout: layout)
             } catch {
                 throw NodeCommandFailure("\(error)")
             }

@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test func aHelloOfAnotherProtocolVersionIsRefusedByThatName() throws {
-        let hello = LinkHello(purpose: .requests, sender: 1, receiver: 2, cluster: "hill")
+        let hello = LinkHello(purpose: .requests, sender: 1, receiver: 2, folder: 7, cluster: "hill")
         #expect(try LinkHello(parsing: ByteBuffer(bytes: hello.encoded)) == hello)
         var other = hello.encoded
         other[0] = 9

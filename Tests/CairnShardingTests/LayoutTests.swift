@@ -62,6 +62,25 @@ struct LayoutTests {
         }
     }
 
+    @Test func A53_aSurvivorIsAloneAndGetsItsCopiesBackNodeByNode() throws {
+        let before = try layout(nodes: 3).applying(adding(4)).applying(.drain(NodeID(1)))
+        #expect(before.recovered(on: NodeID(9)) == nil)
+        let alone = try #require(before.recovered(on: NodeID(3)))
+        #expect(alone.nodes.map(\.id) == [NodeID(3)] && alone.replicas == 3 && alone.nextNode == 5)
+        #expect(alone.groups.allSatisfy { $0.voters == [NodeID(3)] && $0.preferredLeader == NodeID(3) })
+        #expect(alone.groups.map(\.founders) == before.groups.map(\.founders))
+        #expect(alone.version > before.version + 1_000_000, "whatever the lost nodes agreed on is older")
+        #expect(throws: QueryError.self) { try alone.applying(.drain(NodeID(3))) }
+        let two = try alone.applying(adding(5))
+        #expect(two.groups.allSatisfy { $0.voters == [NodeID(3), NodeID(5)] })
+        #expect(throws: QueryError.self) { try two.applying(.drain(NodeID(3))) }
+        let three = try two.applying(adding(6))
+        #expect(three.groups.allSatisfy { $0.voters.map(\.rawValue) == [3, 5, 6] })
+        #expect(leads(three).values.max()! - leads(three).values.min()! <= 1)
+        let again = try #require(three.recovered(on: NodeID(5)))
+        #expect(again.version > three.version && again.version >> 32 == 2)
+    }
+
     @Test func addingTheSameNodeAgainChangesNothing() throws {
         let once = try layout(nodes: 3).applying(adding(4))
         #expect(try once.applying(adding(4)) == once)

@@ -27,6 +27,33 @@ extension SharedLog {
         }
     }
 
+    /// How far the log of each group in `directoryPath` goes. Takes no lock and changes nothing.
+    ///
+    /// - Throws: ``SharedLogError`` with code `damaged` as ``open(directory:fileSystem:options:)`` does; there are no groups
+    ///   where there is no log.
+    public static func summaries(
+        in directoryPath: String, fileSystem: any FileSystem
+    ) throws(SharedLogError) -> [GroupLogSummary] {
+        do throws(FileError) {
+            guard try fileSystem.exists(directoryPath) else { return [] }
+            var directory = LogDirectory()
+            try readAll(
+                try fileSystem.list(directoryPath).compactMap(segmentNumber).sorted(), directoryPath, fileSystem,
+                &directory)
+            directory.judgeDamage(directoryPath: directoryPath)
+            return directory.groups.filter { !$0.value.isDestroyed }.sorted { $0.key < $1.key }.map { group, records in
+                GroupLogSummary(
+                    group: group,
+                    last: LogPosition(
+                        term: records.places.last?.term ?? records.base.term, index: records.last),
+                    committed: records.hardState.commit,
+                    damage: records.damage.map { "its log is damaged: \($0.file): \($0.reason)" })
+            }
+        } catch {
+            throw SharedLogError([.corruption, .truncated, .unsupported].contains(error.code) ? .damaged : .io, error)
+        }
+    }
+
     private static func recover(
         _ directoryPath: String, _ fileSystem: any FileSystem, _ options: SharedLogOptions, _ lock: any FileLock
     ) throws(FileError) -> SharedLog {

@@ -110,7 +110,7 @@ enum RaftMessageCodec {
         var reader = ByteReader(bytes)
         let rawKind: UInt8 = try reader.integer()
         guard let kind = Kind(rawValue: rawKind) else {
-            throw PeerCodecError(.malformed, "Raft message kind \(rawKind)")
+            throw PeerCodecError(.malformed, "a message of kind \(rawKind), which this version does not know")
         }
         let term = try self.term(&reader)
         let decoded: Message.Kind
@@ -179,7 +179,7 @@ enum RaftMessageCodec {
             newest = entryTerm
             let rawKind: UInt8 = try reader.integer()
             guard let kind = Entry.Kind(rawValue: rawKind) else {
-                throw PeerCodecError(.malformed, "entry kind \(rawKind)")
+                throw PeerCodecError(.malformed, "an entry of kind \(rawKind), which this version does not know")
             }
             let length = Int(try reader.integer(UInt32.self))
             entries.append(Entry(term: entryTerm, index: index, kind: kind, payload: try reader.slice(length)))

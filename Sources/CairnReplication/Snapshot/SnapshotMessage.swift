@@ -128,7 +128,7 @@ enum SnapshotMessage: Hashable, Sendable {
         var reader = ByteReader(bytes)
         let rawKind = try reader.integer(UInt8.self)
         guard let kind = Kind(rawValue: rawKind) else {
-            throw PeerCodecError(.malformed, "snapshot message kind \(rawKind)")
+            throw PeerCodecError(.malformed, "a message of kind \(rawKind), which this version does not know")
         }
         let transfer = SnapshotTransfer(term: Term(rawValue: try reader.integer()), number: try reader.integer())
         switch kind {

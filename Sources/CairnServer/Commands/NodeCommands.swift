@@ -20,6 +20,7 @@ enum NodeCommands {
                 let id = layout.nodes.first { $0.peerAddress == peer }?.id.rawValue ?? 0
                 reply.append("node", .int64(Int64(id)))
                 reply.append("cluster", node.shared.configuration.clusterName)
+                if let life = node.storage?.identity.life { reply.append("life", life.document) }
                 reply.append("layout", layout.document)
                 reply.append("ok", 1.0)
                 return reply.finish()

@@ -169,7 +169,8 @@ public struct NodeConfiguration: Sendable {
             [1, 3, 5, 7].contains(replicas), "cluster.replicas", "\(replicas) is not 1, 3, 5 or 7",
             "an odd number tolerates as many lost nodes as the next even one")
         try check(
-            replicas <= nodes.count, "cluster.replicas", "\(replicas) replicas do not fit on \(nodes.count) nodes",
+            replicas <= max(nodes.count, founders?.count ?? 0), "cluster.replicas",
+            "\(replicas) replicas do not fit on \(nodes.count) nodes",
             "lower it, or add nodes")
         try check(
             (10...1000).contains(heartbeatMilliseconds), "raft.heartbeat-ms",
@@ -218,9 +219,6 @@ public struct NodeConfiguration: Sendable {
     var memoryBytes: Int {
         memoryBytesMax > 0 ? memoryBytesMax : cacheBytesMax + max(256 << 20, 4 * memtableBytesMax)
     }
-
-    /// The cluster's name as the number by which peers know each other's frames; never 0.
-    var clusterNumber: UInt64 { max(XXH64.hash(Array(clusterName.utf8)), 1) }
 }
 
 /// A setting that cannot be used: which, why, and what to write instead.

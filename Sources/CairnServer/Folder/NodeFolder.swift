@@ -7,15 +7,25 @@ public import CairnSharding
 public enum NodeFolder {
     /// Makes the folder of a node that the cluster has taken in.
     ///
-    /// - Parameter layout: the one that holds the node.
+    /// - Parameters:
+    ///   - life: which life of the cluster it is.
+    ///   - layout: the one that holds the node.
     /// - Throws: ``ConfigurationError`` when the folder belongs to another node; what the file system says.
-    public static func prepare(_ directory: String, node: NodeID, cluster: String, layout: ClusterLayout) throws {
+    public static func prepare(
+        _ directory: String, node: NodeID, cluster: String, life: ClusterLife = .first, layout: ClusterLayout
+    ) throws {
         let fileSystem = PosixFileSystem()
         try fileSystem.createDirectory(directory)
-        try NodeIdentity(
+        var identity = NodeIdentity(
             cluster: cluster, node: node, groups: layout.dataGroups.count, replicas: layout.replicas,
-            founders: layout.founders
-        ).claim(directory, fileSystem)
+            founders: layout.founders)
+        identity.life = life
+        guard try identity.claim(directory, fileSystem).life == life else {
+            throw ConfigurationError(
+                key: "node.data",
+                problem: "\(directory) was made in another life of the cluster, which was recovered since",
+                fix: "name an empty folder, or one that is not there")
+        }
         try StoredLayout.write(layout, in: directory, fileSystem)
     }
 

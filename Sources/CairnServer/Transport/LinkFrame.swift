@@ -17,6 +17,8 @@ enum LinkFrameKind: UInt8, Sendable {
     case ping = 6
     /// It is.
     case pong = 7
+    /// Why the caller is turned away, before the connection is closed: whether it must end (u8), and a sentence.
+    case refusal = 8
 }
 
 /// A frame on a peer connection: `length u32 LE ‖ CRC-32C u32 LE ‖ kind u8 ‖ payload`, where length counts kind and
@@ -80,9 +82,12 @@ enum LinkFrameError: Error, Sendable {
 
 /// The first frame of every peer connection.
 ///
-/// `protocol version u16 LE ‖ purpose u8 ‖ sender u64 LE ‖ receiver u64 LE ‖ cluster name`.
+/// `protocol version u16 LE ‖ purpose u8 ‖ sender u64 LE ‖ receiver u64 LE ‖ folder u64 LE ‖ cluster`, where cluster is a
+/// ``LinkName``.
 struct LinkHello: Sendable, Equatable {
-    static let protocolVersion: UInt16 = 1
+    static let protocolVersion: UInt16 = 2
+    /// Bytes of the longest cluster name with its life.
+    private static let clusterBytesMax = 128
 
     /// What a connection is for. Each purpose has a connection of its own, so that a snapshot never delays a vote.
     enum Purpose: UInt8, Sendable {
@@ -94,6 +99,8 @@ struct LinkHello: Sendable, Equatable {
     var purpose: Purpose
     var sender: UInt64
     var receiver: UInt64
+    /// The number of the sender's data folder.
+    var folder: UInt64
     var cluster: String
 
     var encoded: [UInt8] {
@@ -102,14 +109,16 @@ struct LinkHello: Sendable, Equatable {
         buffer.writeInteger(purpose.rawValue)
         buffer.writeInteger(sender, endianness: .little)
         buffer.writeInteger(receiver, endianness: .little)
+        buffer.writeInteger(folder, endianness: .little)
         buffer.writeString(cluster)
         return Array(buffer.readableBytesView)
     }
 
-    init(purpose: Purpose, sender: UInt64, receiver: UInt64, cluster: String) {
+    init(purpose: Purpose, sender: UInt64, receiver: UInt64, folder: UInt64, cluster: String) {
         self.purpose = purpose
         self.sender = sender
         self.receiver = receiver
+        self.folder = folder
         self.cluster = cluster
     }
 
@@ -120,16 +129,40 @@ struct LinkHello: Sendable, Equatable {
             throw LinkRefusal(reason: "hello is too short")
         }
         guard version == Self.protocolVersion else {
-            throw LinkRefusal(reason: "peer protocol version \(version) is not \(Self.protocolVersion)")
+            throw LinkRefusal(
+                reason:
+                    "its peer protocol version \(version) is not \(Self.protocolVersion): run the same release on all nodes"
+            )
         }
         guard let code = payload.readInteger(as: UInt8.self), let purpose = Purpose(rawValue: code),
             let sender = payload.readInteger(endianness: .little, as: UInt64.self),
             let receiver = payload.readInteger(endianness: .little, as: UInt64.self),
-            payload.readableBytes <= 64, let cluster = payload.readString(length: payload.readableBytes)
+            let folder = payload.readInteger(endianness: .little, as: UInt64.self),
+            payload.readableBytes <= Self.clusterBytesMax,
+            let cluster = payload.readString(length: payload.readableBytes)
         else { throw LinkRefusal(reason: "hello is malformed") }
-        self.init(purpose: purpose, sender: sender, receiver: receiver, cluster: cluster)
+        self.init(purpose: purpose, sender: sender, receiver: receiver, folder: folder, cluster: cluster)
     }
 }
 
 /// Why a peer is turned away.
-struct LinkRefusal: Error, Sendable { let reason: String }
+struct LinkRefusal: Error, Sendable {
+    /// A sentence about the caller, for the logs of both.
+    let reason: String
+    /// Whether the caller's data has no place in the cluster any more, so that it must not go on.
+    var callerMustEnd = false
+
+    var encoded: [UInt8] { [callerMustEnd ? 1 : 0] + Array(reason.utf8) }
+
+    init(reason: String, callerMustEnd: Bool = false) {
+        self.reason = reason
+        self.callerMustEnd = callerMustEnd
+    }
+
+    /// Reads what ``encoded`` wrote.
+    init(parsing payload: ByteBuffer) {
+        let bytes = payload.readableBytesView
+        callerMustEnd = bytes.first == 1
+        reason = String(decoding: bytes.dropFirst().prefix(1000), as: UTF8.self)
+    }
+}

@@ -51,6 +51,8 @@ actor PeerConnection {
     /// Whether a ping is on its way that nothing has come after.
     private var isPinging = false
     private var pingTask: RepeatedTask?
+    /// Why the peer turned this node away last, which is logged once.
+    private var lastRefusal: String?
 
     init(
         eventLoop: any EventLoop, peer: NodeID, endpoint: SocketEndpoint, hello: LinkHello, barrier: PeerBarrier,
@@ -189,12 +191,27 @@ actor PeerConnection {
         lastHeard = .now()
         isPinging = false
         if frame.kind == .pong { liveness.heard(peer) }
+        if frame.kind == .refusal { return refused(LinkRefusal(parsing: frame.payload)) }
         guard frame.kind == .response else { return }
         var payload = frame.payload
         guard let number = payload.readInteger(endianness: .little, as: UInt64.self),
             let call = calls.removeValue(forKey: number)
         else { return }
         call.answer(.success(Array(payload.readableBytesView)[...]))
+    }
+
+    /// The peer turns this node away. One whose data the cluster has given up would do harm by going on.
+    private func refused(_ refusal: LinkRefusal) {
+        let metadata: Logger.Metadata = ["peer": "\(peer.rawValue)", "reason": "\(refusal.reason)"]
+        if refusal.callerMustEnd {
+            logger.critical(
+                "a peer says that this node has no place in the cluster any more, the node ends", metadata: metadata)
+            fatalExit()
+        }
+        if refusal.reason != lastRefusal { logger.error("a peer turns this node away", metadata: metadata) }
+        lastRefusal = refusal.reason
+        // What keeps it out does not pass in a moment.
+        retryDelay = .seconds(1)
     }
 
     /// Asks a silent peer for a sign of life while somebody waits for it.

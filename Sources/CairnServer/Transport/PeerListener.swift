@@ -5,6 +5,8 @@ import NIOPosix
 
 /// What a node does with what its peers send. Called on the event loop of the connection.
 protocol PeerInbox: Sendable {
+    /// Whether the cluster has a node of that number, as far as is known here.
+    func isMember(_ node: NodeID) -> Bool
     /// A frame of Raft messages or a piece of a snapshot.
     func receive(_ bytes: ArraySlice<UInt8>, from peer: NodeID, over purpose: LinkHello.Purpose, on loop: any EventLoop)
     /// A forwarded request; `answer` may be called later, on any thread, at most once.
@@ -15,7 +17,9 @@ protocol PeerInbox: Sendable {
 
 /// Accepts the connections of peers.
 struct PeerListener: Sendable {
-    let identity: LinkHello
+    let node: NodeID
+    let link: LinkName
+    let acquaintances: PeerAcquaintances
     let inbox: any PeerInbox
     let barrier: PeerBarrier
     let logger: Logger
@@ -50,19 +54,30 @@ private final class IncomingPeer {
         self.channel = channel
     }
 
-    func receive(_ frame: LinkFrame) throws {
-        guard let caller else {
-            guard frame.kind == .hello else { throw LinkRefusal(reason: "the first frame is not a hello") }
+    /// Takes a hello's word for who calls, or tells the caller why not.
+    private func admit(_ frame: LinkFrame) throws(LinkRefusal) {
+        do throws(LinkRefusal) {
+            guard frame.kind == .hello else { throw LinkRefusal(reason: "its first frame is not a hello") }
             let hello = try LinkHello(parsing: frame.payload)
-            guard hello.cluster == listener.identity.cluster else {
-                throw LinkRefusal(reason: "it belongs to cluster '\(hello.cluster)'")
+            if let refusal = listener.link.refusal(of: LinkName(parsing: hello.cluster)) { throw refusal }
+            guard hello.receiver == listener.node.rawValue else {
+                throw LinkRefusal(
+                    reason: "it looks for node \(hello.receiver), and this is node \(listener.node.rawValue)")
             }
-            guard hello.receiver == listener.identity.sender else {
-                throw LinkRefusal(reason: "it looks for node \(hello.receiver)")
-            }
-            self.caller = (NodeID(rawValue: hello.sender), hello.purpose)
-            return
+            let node = NodeID(rawValue: hello.sender)
+            try listener.acquaintances.admit(
+                node, folder: hello.folder, isMember: listener.inbox.isMember(node))
+            caller = (node, hello.purpose)
+        } catch {
+            var buffer = channel.allocator.buffer(capacity: LinkFrame.headerByteCount + error.encoded.count)
+            LinkFrame.append(kind: .refusal, payload: error.encoded, to: &buffer)
+            channel.writeAndFlush(buffer, promise: nil)
+            throw error
         }
+    }
+
+    func receive(_ frame: LinkFrame) throws {
+        guard let caller else { return try admit(frame) }
         guard !listener.barrier.stopsReceiving(from: caller.node) else { return }
         switch frame.kind {
         case .raft, .bulk:
@@ -92,7 +107,7 @@ private final class IncomingPeer {
             var buffer = channel.allocator.buffer(capacity: LinkFrame.headerByteCount)
             LinkFrame.append(kind: .pong, payload: [], to: &buffer)
             channel.writeAndFlush(buffer, promise: nil)
-        case .hello, .response, .pong: throw LinkRefusal(reason: "an unexpected frame")
+        case .hello, .response, .pong, .refusal: throw LinkRefusal(reason: "an unexpected frame")
         }
     }
 

@@ -1,4 +1,5 @@
 import CairnDatabase
+public import CairnFiles
 public import CairnRaft
 public import CairnReplication
 import CairnStorage
@@ -88,6 +89,12 @@ extension DataGroup: ReplicatedStateMachine {
     public var damage: String? {
         if let openingDamage { return openingDamage }
         return database.damage.map { "\($0)" }
+    }
+
+    /// What was written down about the damage of the tablet in a group's directory, which need not be open; nil when there
+    /// is none.
+    public static func notedDamage(in directory: String, _ fileSystem: any FileSystem) throws -> String? {
+        try TabletDirectory.notedDamage(in: directory, fileSystem)
     }
 
     public func noteDamage() throws {

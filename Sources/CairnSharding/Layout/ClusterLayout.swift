@@ -57,7 +57,7 @@ public struct GroupDescription: Hashable, Sendable {
 ///
 /// - Invariant: group 0, the meta group, is there; the data groups are the others, in ascending order.
 public struct ClusterLayout: Hashable, Sendable {
-    /// Grows with every change; 0 is what the configuration says.
+    /// Grows with every change; 0 is what the configuration says. The upper 32 bits count recoveries (``recovered(on:)``).
     public internal(set) var version: UInt64
     public internal(set) var nodes: [NodeDescription]
     public internal(set) var groups: [GroupDescription]

@@ -69,8 +69,10 @@ extension ClusterLayout {
             return next
         }
         guard next != self else { return self }
+        // After a recovery there are fewer than it takes, and nodes may join one by one.
+        let before = nodes.count { $0.state == .active }
         let active = next.nodes.count { $0.state == .active }
-        guard active >= replicas else {
+        guard active >= min(replicas, before) else {
             throw QueryError(
                 .illegalOperation,
                 "\(replicas) replicas of each group need \(replicas) nodes, and \(active) would be left: add a node first"

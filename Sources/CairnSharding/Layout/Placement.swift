@@ -7,10 +7,13 @@ extension ClusterLayout {
     /// A replica leaves its place only when its node may not keep it, or when another node has two fewer. The result depends
     /// on the layout alone.
     ///
-    /// - Precondition: there are at least ``replicas`` active nodes.
+    /// Where there are fewer active nodes than ``replicas``, each of them has a replica of every group.
+    ///
+    /// - Precondition: there is an active node.
     mutating func place() {
         let active = nodes.filter { $0.state == .active }.map(\.id)
-        precondition(active.count >= replicas, "\(active.count) nodes cannot hold \(replicas) replicas of a group")
+        precondition(!active.isEmpty, "no node can hold a replica")
+        let replicas = min(replicas, active.count)
         var load = Dictionary(uniqueKeysWithValues: active.map { ($0, 0) })
         for position in groups.indices {
             groups[position].voters.removeAll { load[$0] == nil }

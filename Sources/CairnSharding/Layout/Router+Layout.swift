@@ -25,7 +25,7 @@ extension Router {
         var retries = StaleRetries()
         while true {
             let stored = try await storedLayout(deadline: deadline)
-            let current = stored ?? layout
+            let current = stored.map { $0.version < layout.version ? layout : $0 } ?? layout
             let next = try current.applying(change)
             if next == current { return current }
             if try await store(next, over: stored, deadline: deadline) {
@@ -34,6 +34,13 @@ extension Router {
             }
             try await retries.next(self, deadline: deadline)
         }
+    }
+
+    /// Puts a layout into the meta group that is newer than the one it has: a recovery made it, while the group had no leader.
+    public func restore(_ newer: ClusterLayout, over stored: ClusterLayout?, deadline: UInt64) async throws(QueryError)
+    {
+        guard newer.version > stored?.version ?? 0 else { return }
+        _ = try await store(newer, over: stored, deadline: deadline)
     }
 
     /// The groups of which the node still holds a replica, as their leaders say.

@@ -52,6 +52,8 @@ final class TestTablet: SimulatedTablet {
     var onApply: ((Entry) -> Void)?
     var onRole: ((ReplicaRole) -> Void)?
     var durabilityRequests = 0
+    /// Every entry finds no room, which is how applying can be slow.
+    var refusesEntries = false
     /// Bytes of one file of a checkpoint.
     var partBytes = 1000
 
@@ -65,6 +67,7 @@ final class TestTablet: SimulatedTablet {
     }
 
     func apply(_ entries: ArraySlice<Entry>) throws {
+        if refusesEntries { throw ReplicationError(.outOfSpace, "no room, says the test") }
         for entry in entries {
             precondition(entry.index == appliedIndex.next, "entry \(entry.index) after \(appliedIndex)")
             precondition(entry.term >= appliedTerm, "term \(entry.term) after \(appliedTerm)")
