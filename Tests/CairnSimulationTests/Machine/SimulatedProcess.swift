@@ -161,14 +161,13 @@ final class SimulatedProcess {
             if groups[description.id] == nil, !retired.contains(where: { $0.group == description.id }),
                 try belongsHere || folders.hasReplica(of: description.id)
             {
-                if layout.version > 0 { try folders.makeNewcomer(of: description.id) }
+                let isNewcomer = try folders.prepare(description.id, isNew: layout.version > 0)
                 let group = try openGroup(description.id)
                 let observed = ObservedGroup(group, on: node, simulation: simulation)
                 do throws(ReplicationError) {
                     try host.add(
                         group: description.id, voters: description.founders,
-                        preferredLeader: description.preferredLeader,
-                        isNewcomer: try folderSaysNewcomer(description.id), stateMachine: observed)
+                        preferredLeader: description.preferredLeader, isNewcomer: isNewcomer, stateMachine: observed)
                     refused[description.id] = nil
                 } catch {
                     guard error.code == .damaged || error.code == .logGap else { throw error }
@@ -187,10 +186,6 @@ final class SimulatedProcess {
             host.place(description.id, voters: description.voters, preferredLeader: description.preferredLeader)
         }
         groupsInOrder.sort { $0.group < $1.group }
-    }
-
-    private func folderSaysNewcomer(_ group: GroupID) throws(ReplicationError) -> Bool {
-        do { return try folders.isNewcomer(group) } catch { throw ReplicationError(.stateMachine, "\(error)") }
     }
 
     private func openGroup(_ group: GroupID) throws -> DataGroup {
@@ -221,18 +216,21 @@ final class SimulatedProcess {
         } else if layout.groups.contains(where: { $0.voters.contains(node) && groups[$0.id] == nil }) {
             adopt(layout)
         }
-        for group in host.dispensableGroups {
-            do { try folders.noteLeaving(group) } catch {
-                simulation.trace("\(node) keeps \(group) for now: \(error)")
-                continue
-            }
-            host.remove(group)
-            simulation.safety.forget(group, on: node)
-            simulation.trace("\(node) gives up \(group)")
-            guard let replica = groups.removeValue(forKey: group) else { continue }
-            groupsInOrder.removeAll { $0 === replica }
-            retired.append(replica)
-        }
+        for group in host.releasedGroups { retire(group, host) { try folders.noteRejoin(of: group) } }
+        for group in host.dispensableGroups { retire(group, host) }
+    }
+
+    private func retire(_ group: GroupID, _ host: GroupHost, noting note: () throws -> Void = {}) {
+        do {
+            try note()
+            try folders.noteLeaving(group)
+        } catch { return simulation.trace("\(node) keeps \(group) for now: \(error)") }
+        host.remove(group)
+        simulation.safety.forget(group, on: node)
+        simulation.trace("\(node) gives up \(group)")
+        guard let replica = groups.removeValue(forKey: group) else { return }
+        groupsInOrder.removeAll { $0 === replica }
+        retired.append(replica)
     }
 
     // MARK: Layout
