@@ -68,7 +68,8 @@ extension NodeLoop {
                 do {
                     try group.close()
                     try storage.removeReplica(of: group.group)
-                    shared.logger.info("a replica that is not needed here was deleted", metadata: ["group": "\(group.group.rawValue)"])
+                    shared.logger.info(
+                        "a replica that is not needed here was deleted", metadata: ["group": "\(group.group.rawValue)"])
                 } catch {
                     shared.logger.error(
                         "a replica that is not needed here could not be deleted",

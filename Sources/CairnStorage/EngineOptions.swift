@@ -101,7 +101,8 @@ public struct EngineOptions: Sendable {
             "level0Trigger <= level0SlowdownTrigger < level0StopTrigger")
         try require(levelSizeRatio >= 2, "levelSizeRatio is at least 2")
         try require(
-            (0...TableSet.levelCount).contains(uncompressedLevels), "uncompressedLevels is between 0 and \(TableSet.levelCount)")
+            (0...TableSet.levelCount).contains(uncompressedLevels),
+            "uncompressedLevels is between 0 and \(TableSet.levelCount)")
         try require((1...64).contains(compactionsMax), "compactionsMax is between 1 and 64")
         return self
     }

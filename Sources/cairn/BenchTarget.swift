@@ -65,7 +65,8 @@ struct BenchTarget {
         let results = await withTaskGroup(of: BenchResult.self) { group in
             for index in 0..<connections * perConnection {
                 let worker = BenchWorker(
-                    executor: executor, connection: clients[index % connections], seed: UInt64(index + 1) &* 0x9E37_79B9)
+                    executor: executor, connection: clients[index % connections], seed: UInt64(index + 1) &* 0x9E37_79B9
+                )
                 group.addTask { await worker.run(workload, until: end, documents: documents, batch: batch) }
             }
             var all: [BenchResult] = []

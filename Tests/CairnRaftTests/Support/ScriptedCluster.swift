@@ -132,7 +132,9 @@ struct ScriptedCluster {
                 if status.isRemoved { line += " removed" }
                 if status.isQuiet { line += " quiet" }
                 if let target = status.transferTarget { line += " handing over to \(target)" }
-                for peer in status.peers { line += " \(peer.node):\(peer.phase) \(peer.match)" + (peer.hasLostLog ? " lost" : "") }
+                for peer in status.peers {
+                    line += " \(peer.node):\(peer.phase) \(peer.match)" + (peer.hasLostLog ? " lost" : "")
+                }
                 heard.lines.append(line)
             }
         default: throw Mistake(description: "unknown command \(command)")
