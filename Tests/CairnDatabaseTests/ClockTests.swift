@@ -108,6 +108,37 @@ import Testing
         #expect(try group.error(group.request(.getMore, ["cursor": cursor, "batchSize": 2])).code == .cursorNotFound)
     }
 
+    @Test func A16_anHourForwardOrBackInOneStepEndsNothingEarly() throws {
+        for steps in [[1, -1], [-1, 1], [1, 1]].map { $0.map { $0 * Int64(Self.hour) } } {
+            let group = try TestGroup()
+            try group.start()
+            for number in 1...10 { try group.insert(["_id": .int64(Int64(number)), "n": 0]) }
+            let open = try group.run(group.request(.find, ["batchSize": 2]))
+            let cursor = try #require(open.body["cursor"])
+            let request = insert(100, group)
+            let reply = try group.run(request).body
+            // The leader's timer has run before: it looks at once when a term begins.
+            _ = try expire(group)
+            var last = group.engine.lastVersion
+            for step in steps {
+                if step > 0 {
+                    group.setWallClock(forward: UInt64(step))
+                } else {
+                    group.setWallClock(back: UInt64(-step))
+                }
+                #expect(try expire(group) == ["expired": 0, "forgotten": 0], "\(steps)")
+                #expect(try group.run(request).body == reply, "a retry is answered: \(steps)")
+                try group.update([:], ["$inc": ["n": 1]])
+                #expect(group.engine.lastVersion > last, "versions grow: \(steps)")
+                last = group.engine.lastVersion
+                group.database.closeIdleCursors(group.context)
+            }
+            // The reader goes on in the moment at which it began.
+            let more = try group.run(group.request(.getMore, ["cursor": cursor, "batchSize": 100]))
+            #expect(more.documents.allSatisfy { $0["n"] == 0 } && more.documents.count == 8, "\(steps)")
+        }
+    }
+
     @Test func B36_historyIsKeptItsTimeForReaders() throws {
         let group = try TestGroup()
         try group.start()

@@ -177,6 +177,26 @@ struct FaultTests {
         #expect(try await cluster.all("a") == [["_id": 1, "x": 1]])
     }
 
+    @Test func A16_scansGoOnAfterAWallClockWasAnHourAhead() async throws {
+        for routerIsRight in [true, false] {
+            let cluster = try TestCluster(groups: 4)
+            _ = try await cluster.insert("a", numbers(40))
+            // One group's leader is an hour ahead while it writes; then all of them.
+            cluster.clock.wallOffsetMilliseconds = 3_600_000
+            for id in 0..<(routerIsRight ? 40 : 3) {
+                _ = try await cluster.ok([
+                    "update": "a", "updates": [["q": ["_id": .int32(Int32(id))], "u": ["$set": ["y": 1]]]],
+                ])
+            }
+            cluster.clock.wallOffsetMilliseconds = routerIsRight ? 0 : -3_600_000
+            #expect(try await cluster.all("a").count == 40)
+            let page = try await cluster.all("a", with: ["sort": ["_id": 1]], batchSize: 7)
+            #expect(page.map { $0["_id"] } == (0..<40).map { .int32($0) })
+            _ = try await cluster.insert("a", [["_id": 100]])
+            #expect(try await cluster.all("a").count == 41, "what was acknowledged is seen")
+        }
+    }
+
     @Test func C27_aRefusalIsFollowedABoundedNumberOfTimes() async throws {
         let cluster = try TestCluster(groups: 1)
         _ = try await cluster.insert("a", [["_id": 1]])

@@ -5,7 +5,8 @@
 install_packages() {
     local wanted=(libsnappy-dev libssl-dev zlib1g-dev) missing=() package
     case $1 in
-    test | demo | bench-failover) wanted+=(python3 python3-venv) ;;
+    test) wanted+=(python3 python3-venv faketime) ;;
+    demo | bench-failover) wanted+=(python3 python3-venv) ;;
     compare) wanted+=(python3 etcd-server nghttp2-client postgresql) ;;
     bench-replication) wanted+=(python3 etcd-server nghttp2-client) ;;
     bench-storage) wanted+=(python3 rocksdb-tools) ;;

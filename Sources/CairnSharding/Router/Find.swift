@@ -69,16 +69,16 @@ extension Router {
         }
     }
 
-    /// Starts the same query on several groups, at one version when there are more than one.
+    /// Starts the same query on several groups, at one version when there are more than one and their clocks allow it.
     func openStreams(
         _ operation: GroupOperation, body: Document, on groups: [UInt32], of descriptor: CollectionDescriptor,
         deadline: UInt64
     ) async throws(CommandFailure) -> [CursorStream] {
-        var version: Version?
+        var versions: [Version?] = groups.map { _ in nil }
         if groups.count > 1, options.scansReadOneVersion {
-            version = try await promisedVersion(of: groups, deadline: deadline)
+            versions = try await promisedVersions(of: groups, deadline: deadline)
         }
-        let questions = groups.map { group in
+        let questions = zip(groups, versions).map { group, version in
             Question(
                 GroupID(group),
                 GroupRequest(
@@ -103,17 +103,27 @@ extension Router {
         return streams
     }
 
-    /// A version at or above that of everything acknowledged so far. A group that is asked to read at it promises in turn
-    /// never to commit at or below it.
-    private func promisedVersion(of groups: [UInt32], deadline: UInt64) async throws(CommandFailure) -> Version {
+    /// For each group the version to read it at: one for all, at or above that of everything acknowledged so far. A group that
+    /// is asked to read at it promises in turn never to commit at or below it.
+    ///
+    /// A group refuses a version that is far ahead of its clock, because it would have to follow. So after a node's clock was
+    /// set forward, or while one is wrong, each group is read at its own newest version instead: what was acknowledged is
+    /// seen all the same, only the moments may differ by as much as the promises took.
+    private func promisedVersions(of groups: [UInt32], deadline: UInt64) async throws(CommandFailure) -> [Version] {
         let questions = groups.map { group in
             Question(GroupID(group), GroupRequest(.promiseReadVersion, collection: .system))
         }
-        var highest = Version(rawValue: 0)
+        var own: [Version] = []
         for reply in try await ask(questions, deadline: deadline).replies() {
-            highest = max(highest, Version(rawValue: UInt64(bitPattern: try reply.body.countField("version"))))
+            own.append(Version(rawValue: UInt64(bitPattern: try reply.body.countField("version"))))
         }
-        return highest
+        guard let highest = own.max(), let lowest = own.min() else { return own }
+        let latest = VersionClock.milliseconds(of: highest)
+        let bound = VersionClock().driftMillisecondsMax / 2
+        let areClose =
+            latest - VersionClock.milliseconds(of: lowest) <= bound
+            && latest <= UInt64(max(0, clock.wallMilliseconds)) + bound
+        return areClose ? own.map { _ in highest } : own
     }
 }
 

@@ -6,7 +6,10 @@ final class TestClock: RouterClock {
     private var timers: [(at: UInt64, order: Int, work: () -> Void)] = []
     private var order = 0
 
-    var wallMilliseconds: Int64 { 1_700_000_000_000 + Int64(nanoseconds / 1_000_000) }
+    /// How far the wall clock was set.
+    var wallOffsetMilliseconds: Int64 = 0
+
+    var wallMilliseconds: Int64 { 1_700_000_000_000 + wallOffsetMilliseconds + Int64(nanoseconds / 1_000_000) }
 
     func schedule(afterNanoseconds delay: UInt64, _ work: @escaping () -> Void) {
         order += 1
