@@ -115,6 +115,39 @@ import Testing
     }
 }
 
+/// What a newer release may send or have written.
+@Suite struct OtherVersionTests {
+    @Test func A52_aLogEntryOfAnUnknownCodecIsRefusedAndNotSkipped() throws {
+        let group = try TestGroup()
+        try group.start()
+        try group.insert(["_id": 1])
+        let index = group.database.appliedIndex
+        var batch = WriteBatch()
+        batch.put([1, 2, 3], [4])
+        let version = Version(rawValue: group.engine.lastVersion.rawValue + 1)
+        var payload = ProposalPayload(version: version, ceiling: version, touchesCatalog: false, batch: batch).encoded()
+        payload[ProposalPayload.headerBytes - 1] = 5
+        let error = #expect(throws: DatabaseError.self) {
+            try group.database.apply(index: index + 1, term: 1, payload: payload[...])
+        }
+        #expect(error?.description.contains("codec 5 is not known") == true)
+        #expect(group.database.appliedIndex == index, "the entry was skipped")
+        #expect(try group.engine.get([1, 2, 3]) == nil)
+    }
+
+    @Test func A52_requestsOfAnotherFormatOrOperationAreRefusedByName() throws {
+        let bytes = GroupRequest(.find, collection: CollectionID(1)).encoded()
+        for (position, words) in [(0, "request format 200"), (1, "operation 200"), (2, "request flags 200")] {
+            var other = bytes
+            other[position] = 200
+            let error = #expect(throws: DatabaseError.self) { try GroupRequest(decoding: other[...]) }
+            #expect(
+                error?.description.contains("\(words) is not known") == true
+                    || error?.description.contains("\(words) are not known") == true)
+        }
+    }
+}
+
 @Suite struct KeySpaceTests {
     @Test func systemKeysAreReadBack() {
         let keys: [SystemKey] = [
