@@ -34,6 +34,14 @@ public final class Node: Service {
     /// - Throws: what the node cannot start with: a folder in use or of another node, a port that is taken, damage.
     public func run() async throws {
         let configuration = shared.configuration
+        let files = FileDescriptorLimit.raise()
+        // Two a tablet, a few for tables that are read, and one a connection.
+        let wanted = 4 * (configuration.dataGroups + 1) + configuration.connectionsMax + 100
+        if files < wanted {
+            shared.logger.notice(
+                "the process may not open as many files as it might want to; raise its limit of open files",
+                metadata: ["limit": "\(files)", "wanted": "\(wanted)"])
+        }
         let storage = try NodeStorage.open(configuration, logger: shared.logger)
         shared.dataKeys.withLock { $0 = storage.dataKeys }
         if let stored = try storage.storedLayout() { _ = shared.adopt(stored) }

@@ -44,6 +44,7 @@ public final class GroupHost {
 
     /// The time of the latest call that brought one.
     var now: UInt64
+    private var lastTick: UInt64
     var replicas: [Replica] = []
     var index = GroupIndex()
     /// Groups that were refused at ``add(group:voters:preferredLeader:stateMachine:)``, with the reason.
@@ -106,6 +107,7 @@ public final class GroupHost {
         self.generator = seed
         hostNumber = seed
         self.now = now
+        lastTick = now
         self.nextTransfer = seed | 1
     }
 
@@ -116,8 +118,10 @@ public final class GroupHost {
 
     /// Lets time pass: election timers, heartbeats, snapshots, purges, watchdogs. To be called every 10 to 50 ms.
     public func tick(now: UInt64) {
-        let elapsed = now > self.now ? now - self.now : 0
         self.now = max(self.now, now)
+        // Since the last tick: messages bring the time too.
+        let elapsed = self.now - lastTick
+        lastTick = self.now
         guard failure == nil else { return }
         watchSpace()
         watchDamage()
