@@ -139,6 +139,13 @@ extension RaftCore {
             round: 0, sentAt: 0, clock: now, transferToken: transferToken, isShortOfSpace: isShortOfSpace)
     }
 
+    /// Says that somebody takes this replica for the leader. A quiet follower asks its leader for a sign of life and waits for
+    /// one from then on, so that the group finds another if there is none.
+    public mutating func seekLeader(now: UInt64) {
+        observe(now)
+        disturbLeader()
+    }
+
     /// Tells the leader that there is something it should hear of with the next answer to a heartbeat.
     mutating func disturbLeader() {
         guard isQuiet, role != .leader, let leader else { return }

@@ -145,6 +145,22 @@ import Testing
         #expect(isReplaced, "\(cluster.describe())")
     }
 
+    @Test func A50_aRequestAtAFollowerFindsALeaderWhereNoneIsLeft() throws {
+        let cluster = try Self.quietCluster(seed: 6, groups: 5)
+        let group = cluster.groups[0]
+        let leader = try #require(cluster.leader(of: group))
+        // The process lives and shows it, but its replica is gone and nobody was told.
+        leader.host!.index[group]!.failure = ReplicationError(.stateMachine, group: group, "the test says so")
+        let follower = try #require(cluster.nodes.first { $0 !== leader })
+        try cluster.run(milliseconds: 1_500)
+        #expect(follower.host!.status(of: group)!.isQuiet)
+        follower.host!.seekLeader(of: group)
+        let isReplaced = try cluster.run(limit: 3 * Self.electionTimeoutMilliseconds) {
+            cluster.nodes.contains { $0 !== leader && $0.host!.role(of: group)?.isLeader == true }
+        }
+        #expect(isReplaced, "\(cluster.describe())")
+    }
+
     @Test(arguments: SimulatedCluster.seeds(10))
     func aReadAfterASilenceSeesEveryWrite(seed: UInt64) throws {
         let cluster = try Self.quietCluster(seed: seed, groups: 6)

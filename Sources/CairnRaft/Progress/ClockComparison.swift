@@ -8,9 +8,12 @@ struct ClockComparison {
     /// Nanoseconds of the leader's clock after which a comparison starts anew, so that an old good stretch cannot
     /// hide a present bad one.
     private static let span: UInt64 = 10_000_000_000
+    /// Nanoseconds over which a comparison must find nothing before an earlier proof is dropped: over a short stretch, such as
+    /// that between two answers in quick succession, the way of the messages hides any difference.
+    private static let acquittalSpan: UInt64 = 1_000_000_000
 
     private var base: (sentAt: UInt64, receivedAt: UInt64, clock: UInt64)?
-    /// Whether the last comparison proved the other clock too fast.
+    /// Whether the other clock was proved too fast, and no comparison over a good stretch has found otherwise since.
     private(set) var isTooFast = false
 
     mutating func observe(sentAt: UInt64, receivedAt: UInt64, clock: UInt64, driftPermille: UInt64) {
@@ -23,7 +26,11 @@ struct ClockComparison {
         let oursAtMost = receivedAt - base.sentAt
         let (left, leftOverflow) = theirs.multipliedReportingOverflow(by: 1000 - driftPermille)
         let (right, rightOverflow) = oursAtMost.multipliedReportingOverflow(by: 1000 + driftPermille)
-        isTooFast = leftOverflow || rightOverflow || left > right
+        if leftOverflow || rightOverflow || left > right {
+            isTooFast = true
+        } else if oursAtMost >= Self.acquittalSpan {
+            isTooFast = false
+        }
         if oursAtMost > Self.span { self.base = (sentAt, receivedAt, clock) }
     }
 }

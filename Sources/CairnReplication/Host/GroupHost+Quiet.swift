@@ -44,6 +44,13 @@ extension GroupHost {
         }
     }
 
+    /// Notes that a request for the group has come here, where it is not led: in a quiet group, makes sure that it is led at all.
+    public func seekLeader(of group: GroupID) {
+        guard failure == nil, let replica = index[group], replica.failure == nil, replica.core.isQuiet else { return }
+        replica.core.seekLeader(now: now)
+        markDirty(replica)
+    }
+
     // MARK: Active replicas
 
     /// Lists or unlists a replica, after its core was given something to do.

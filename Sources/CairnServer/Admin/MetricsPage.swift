@@ -31,6 +31,9 @@ enum MetricsPage {
             page.add(name, kind, help, groups.map { ("group=\"\($0.group.rawValue)\"", value($0)) })
         }
         perGroup("cairn_raft_leader", .gauge, "1 where this node leads the group.") { $0.role.isLeader ? "1" : "0" }
+        perGroup("cairn_raft_quiet", .gauge, "1 where the replica waits in silence until the group is used again.") {
+            $0.isQuiet ? "1" : "0"
+        }
         perGroup("cairn_replica_damaged", .gauge, "1 where the replica is being rebuilt, or stays out.") {
             $0.failure == nil ? "0" : "1"
         }

@@ -164,7 +164,10 @@ public final class DataGroup {
             // A cursor is bound to this replica and to its version, whoever leads.
             return answerNow(request, completion)
         }
-        guard case .leader = role, let consensus else { return completion(.failure(notLeader)) }
+        guard case .leader = role, let consensus else {
+            self.consensus?.seekLeader(of: group)
+            return completion(.failure(notLeader))
+        }
         if request.operation == .members { return completion(.success(members(consensus))) }
         if !request.operation.isWrite {
             // The clock is read here and now: a process that was stopped must see that its lease has run out.

@@ -23,6 +23,14 @@ public protocol GroupConsensus: AnyObject {
 
     /// Whom this replica believes to lead.
     func leader(of group: GroupID) -> NodeID?
+
+    /// Notes that a request for the group has come here, where it is not led.
+    func seekLeader(of group: GroupID)
+}
+
+extension GroupConsensus {
+    /// Where groups do not fall silent there is nothing to do.
+    public func seekLeader(of group: GroupID) {}
 }
 
 extension GroupHost: GroupConsensus {}

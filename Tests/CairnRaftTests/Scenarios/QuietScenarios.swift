@@ -138,6 +138,22 @@ import Testing
         #expect(cluster.now >= silent + 900_000_000, "elected while the old leader might have had its lease")
     }
 
+    @Test func A17_aClockThatRanTooFastInASilenceSupportsNoLease() throws {
+        let cluster = Self.quiet(3)
+        cluster.run(milliseconds: 20_000)
+        try cluster.with(1) { core throws in try core.requestRead(context: 7) }
+        cluster.deliver { if case .heartbeat = $0.kind { true } else { false } }
+        // The followers' clocks say that twice the time has passed.
+        for offset in cluster.network.indices {
+            guard case .heartbeatResponse(var answer) = cluster.network[offset].kind else { continue }
+            answer.clock += 20_000_000_000
+            cluster.network[offset].kind = .heartbeatResponse(answer)
+        }
+        cluster.deliver()
+        #expect(cluster.reads[1]?.map(\.context) == [7], "a round confirms a read under any clock")
+        #expect(cluster[1].leaseReadIndex(now: cluster.now) == nil)
+    }
+
     @Test func A18_aHandoverWakesTheGroupAndSucceeds() throws {
         let cluster = Self.quiet(3)
         _ = try cluster.with(1) { core throws in try core.transferLeadership(to: NodeID(3)) }
