@@ -18,12 +18,15 @@ def many():
     cluster = Cluster(environment={"CAIRN_CLUSTER_GROUPS": str(GROUPS), "CAIRN_RAFT_QUIET_AFTER_MS": "1000"})
     # Less than the groups need, as many systems have it: a node raises what it may.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
     try:
-        yield cluster.up()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(350, hard), hard))
+        try:
+            cluster.up()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        yield cluster
     finally:
         cluster.remove()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def awake(cluster, among):
