@@ -53,6 +53,19 @@ import Testing
         #expect(cluster.nodes.allSatisfy { $0.host!.active.isEmpty })
     }
 
+    @Test func aQuietLeaderHandsItsOfficeToANodeThatIsNamedAnew() throws {
+        let cluster = try Self.quietCluster(seed: 9, groups: 5)
+        for group in cluster.groups {
+            let leader = try #require(cluster.leader(of: group)).id
+            let target = try #require(cluster.founders.first { $0 != leader })
+            for node in cluster.nodes {
+                node.host?.place(group, voters: cluster.founders, preferredLeader: target)
+            }
+            #expect(try cluster.run(limit: 1_000) { cluster.leader(of: group)?.id == target }, "\(group) stays quiet")
+        }
+        #expect(try cluster.run(limit: 3_000) { cluster.isQuiet })
+    }
+
     @Test func aSilenceIsConfirmedNowAndThenWithoutWakingAnyone() throws {
         let cluster = try Self.quietCluster(seed: 2, groups: 20)
         var messages = 0

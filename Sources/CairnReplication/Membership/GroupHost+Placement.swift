@@ -17,6 +17,11 @@ extension GroupHost {
             replica.preferredLeader = preferredLeader
             replica.preferredReadySince = 0
             replica.nextTransferAttempt = 0
+            // A quiet group is not looked after until something happens in it.
+            if replica.role.isLeader {
+                replica.core.wake(now: now)
+                markDirty(replica)
+            }
         }
         replica.mayBeMisplaced = true
     }
