@@ -5,7 +5,7 @@ extension RaftCore {
     /// One that its newest configuration leaves out may, until that is committed: it may hold the only log that the
     /// others cannot outvote, and leads without counting itself (Ongaro's thesis, section 4.2.2).
     var isPromotable: Bool {
-        guard installing == nil, !isRemoved, !lacksState else { return false }
+        guard installing == nil, !isRemoved, !lacksState, log.last >= formerLast else { return false }
         if configuration.isVoter(id) { return true }
         guard latestConfigurationIndex > log.committed, configurations.count > 1 else { return false }
         return configurations[configurations.count - 2].configuration.isVoter(id)
@@ -18,6 +18,9 @@ extension RaftCore {
         guard role != .leader, isPromotable, !isInContact else { return }
         startPreVote()
     }
+
+    /// How far a candidate's log must reach for this replica's vote; to be remembered by a host that removes it.
+    public var votingPosition: LogPosition { max(log.last, formerLast) }
 
     /// Asks whether an election could be won, without disturbing anyone who has a leader.
     mutating func startPreVote() {
@@ -72,7 +75,7 @@ extension RaftCore {
             return send(.removed(configurationIndex: latestConfigurationIndex), to: node)
         }
         // A refusal is sent, not withheld: it carries the term, which the asker may be missing to get anywhere.
-        let granted = proposedTerm > term && !isInContact && last >= log.last
+        let granted = proposedTerm > term && !isInContact && last >= votingPosition
         send(.preVoteResponse(proposedTerm: proposedTerm, granted: granted), to: node)
     }
 
@@ -86,7 +89,7 @@ extension RaftCore {
     /// The promise to a leader holds here too: the candidate's term may have come to this node by another way.
     mutating func handleVoteRequest(from node: NodeID, last: LogPosition, isTransfer: Bool) {
         let isFree = vote == nil && leader == nil && (isTransfer || !isInContact)
-        let granted = (vote == node || isFree) && last >= log.last
+        let granted = (vote == node || isFree) && last >= votingPosition
         if granted {
             if vote != node {
                 vote = node

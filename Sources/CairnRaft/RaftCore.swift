@@ -36,6 +36,9 @@ public struct RaftCore {
     var configurations: [ConfigurationInForce]
     public internal(set) var configuration: Configuration
 
+    /// How far the log of a former replica of this node reached, which left the group.
+    let formerLast: LogPosition
+
     // Time. `now` is the host's clock; `clock` advances with it, but a gap between two ticks counts only in part,
     // because a node that was stopped knows nothing of what happened meanwhile. Patience is measured by `clock`,
     // promises to others (leases) by `now`.
@@ -120,6 +123,8 @@ public struct RaftCore {
     ///     Later ones are read from the log, so `configurationIndex` must be the purge point or above.
     ///   - hardState: the last one that was made durable.
     ///   - applied: what the state machine has applied.
+    ///   - formerLast: the end of the log of a former replica of this node, which left the group; `hardState` is then not
+    ///     behind that one's. Others may count on it, so this replica votes as though it had that log.
     ///   - options: see ``RaftOptions/validated()``.
     ///   - seed: different for every life of every replica.
     ///   - now: the monotonic clock. A replica that took part in a term before waits an election timeout from here
@@ -127,9 +132,11 @@ public struct RaftCore {
     /// - Throws: ``RaftLogError`` with code `corruption` when the log lacks what the hard state promises.
     public init(
         id: NodeID, configuration: Configuration, configurationIndex: LogIndex = .zero, hardState: HardState,
-        storage: any RaftLogStorage, applied: LogIndex, options: RaftOptions, seed: UInt64, now: UInt64
+        storage: any RaftLogStorage, applied: LogIndex, formerLast: LogPosition = .zero, options: RaftOptions,
+        seed: UInt64, now: UInt64
     ) throws(RaftLogError) {
         self.id = id
+        self.formerLast = formerLast
         self.options = options
         electionNanoseconds = options.electionTimeout.nanoseconds
         heartbeatNanoseconds = options.heartbeatInterval.nanoseconds

@@ -82,8 +82,8 @@ extension NodeLoop {
         }
         // A node is forgotten when no group has it as a member: what it still holds is of no use.
         for group in host.releasedGroups {
-            retire(group, host) { try storage.noteRejoin(of: group) }
             shared.logger.notice("a lost replica is made anew", metadata: ["group": "\(group.rawValue)"])
+            retire(group, host)
         }
         // A node is forgotten when no group has it as a member: what it still holds is of no use.
         let isForgotten = shared.layout.node(shared.configuration.node) == nil
@@ -93,18 +93,12 @@ extension NodeLoop {
         }
     }
 
-    /// Gives a replica up, once it is on record that it must not be opened again.
-    private func retire(_ group: GroupID, _ host: GroupHost, noting note: () throws -> Void = {}) {
-        guard let storage else { return }
-        do {
-            try note()
-            try storage.noteLeaving(group)
-        } catch {
+    private func retire(_ group: GroupID, _ host: GroupHost) {
+        do throws(ReplicationError) { try host.remove(group) } catch {
+            // It is tried again in a second.
             return shared.logger.error(
-                "a replica that is not needed here any more stays for now",
-                metadata: ["group": "\(group.rawValue)", "reason": "\(error)"])
+                "a replica that is not needed here any more stays for now", metadata: ["reason": "\(error)"])
         }
-        host.remove(group)
         guard let replica = groups.removeValue(forKey: group) else { return }
         groupsInOrder.removeAll { $0 === replica }
         retired.append(replica)

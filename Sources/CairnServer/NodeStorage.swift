@@ -18,6 +18,7 @@ import NIOPosix
 /// keyring         the data keys, where data is encrypted
 /// raft/           segments of the log of all groups
 /// groups/GROUP/   a replica: its tablet, and snapshots on their way in or out
+/// groups/GROUP.left  what a replica that moved away had promised
 /// ```
 final class NodeStorage: Sendable {
     private let configuration: NodeConfiguration
@@ -172,12 +173,6 @@ final class NodeStorage: Sendable {
 
     /// Whether the folder holds a replica of the group.
     func hasReplica(of group: GroupID) throws -> Bool { try folders.hasReplica(of: group) }
-
-    /// Notes durably that the replica here is lost and another one joins in its place.
-    func noteRejoin(of group: GroupID) throws { try folders.noteRejoin(of: group) }
-
-    /// The replica is about to be given up and must not be opened again; before the log forgets it.
-    func noteLeaving(_ group: GroupID) throws { try folders.noteLeaving(group) }
 
     /// Deletes the files of a replica, which must be closed, and which the log has forgotten.
     func removeReplica(of group: GroupID) throws { try folders.remove(group) }

@@ -97,6 +97,12 @@ struct MembershipTests {
         try cluster.expectLevel()
     }
 
+    /// Seeds that once found a node which had left, come back empty, and voted for a leader of the old members.
+    @Test(arguments: [14, 82] as [UInt64])
+    func A51_aReplicaThatComesBackVotesAsItsFormerSelf(seed: UInt64) throws {
+        try randomMoves(seed: seed)
+    }
+
     @Test(
         "replicas move at random under loss, power cuts and partitions, and nothing acknowledged is lost",
         arguments: SimulatedCluster.seeds(12))

@@ -8,6 +8,7 @@ import CairnStorage
 /// NODE_ID                 whose directory it is
 /// keyring                 the data keys, where data is encrypted
 /// raft/                   the shared log: segment-N, spare-N
+/// groups/GROUP.left       what a replica had promised that left the group
 /// groups/GROUP/tablet/    an engine: CURRENT, MANIFEST-N, N.wal, N.sst
 /// groups/GROUP/TABLET     which directory beside it is the tablet, once a snapshot replaced the first
 /// ```
@@ -137,6 +138,11 @@ public struct DataDirectoryInspector: Sendable {
         do throws(FileError) {
             let names = try fileSystem.list(path)
             for name in names.sorted(by: { (UInt32($0) ?? .max, $0) < (UInt32($1) ?? .max, $1) }) {
+                if name.hasSuffix(FormerReplica.suffix) {
+                    report.line("\(name): what a replica had promised that left")
+                    report.indented { report in text("\(path)/\(name)", into: &report) }
+                    continue
+                }
                 report.line("group \(name)")
                 report.indented { report in group("\(path)/\(name)", into: &report) }
             }

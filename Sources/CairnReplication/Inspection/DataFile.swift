@@ -62,7 +62,7 @@ public struct DataFile: Hashable, Sendable {
         let name = path.split(separator: "/").last.map(String.init) ?? path
         if name.hasSuffix(".new") { return .unfinished }
         if SharedLogInspector.isSpare(name) || name == "LOCK" { return .idle }
-        if name == "NODE_ID" || name == "TABLET" { return .note }
+        if name == "NODE_ID" || name == "TABLET" || name.hasSuffix(FormerReplica.suffix) { return .note }
         if name == "keyring" { return .keyring }
         if SharedLogInspector.isSegment(name) { return .segment }
         switch EngineInspector.kind(ofName: name) {

@@ -73,6 +73,11 @@ extension GroupHost {
                 "the tablet ends at entry \(applied.index), the log begins at \(log.firstIndex): the tablet is older")
         }
         var hardState = log.hardState
+        let former = try FormerReplica.read(group, in: directory, fileSystem)
+        if let former, former.term > hardState.term || (former.term == hardState.term && hardState.vote == nil) {
+            hardState.term = former.term
+            hardState.vote = former.vote
+        }
         if hardState.term < applied.term {
             hardState.term = applied.term
             hardState.vote = nil
@@ -97,8 +102,8 @@ extension GroupHost {
         do {
             core = try RaftCore(
                 id: node, configuration: configuration, configurationIndex: configurationIndex, hardState: hardState,
-                storage: log, applied: applied.index, options: options.raft, seed: nextSeed() ^ UInt64(group.rawValue),
-                now: now)
+                storage: log, applied: applied.index, formerLast: former?.last ?? .zero, options: options.raft,
+                seed: nextSeed() ^ UInt64(group.rawValue), now: now)
         } catch {
             throw ReplicationError(.damaged, group: group, "the log at entry \(error.index): \(error.message)")
         }

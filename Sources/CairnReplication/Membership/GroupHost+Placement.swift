@@ -1,3 +1,4 @@
+import CairnFiles
 public import CairnRaft
 
 /// Bringing a group's members to where its replicas belong.
@@ -97,14 +98,27 @@ extension GroupHost {
 
     /// Stops hosting a group and forgets its log. The caller closes the state machine; its files may go once
     /// ``logBatchesInFlight`` is 0 after the next flush, and must stay until then.
-    public func remove(_ group: GroupID) {
-        guard failure == nil else { return }
-        if let replica = lost.removeValue(forKey: group) {
-            refused[group] = nil
-            destroy(replica.log)
-        } else if let replica = index[group] {
-            destroy(replica.log)
+    ///
+    /// First it is put on record that the replica must not be opened again, what it had promised, for the case that another one
+    /// takes its place, and whether that is to be (``releasedGroups``).
+    ///
+    /// - Throws: ``ReplicationError`` with code `stateMachine` when that cannot be written; nothing has changed then.
+    public func remove(_ group: GroupID) throws(ReplicationError) {
+        guard failure == nil, let log = lost[group]?.log ?? index[group]?.log else { return }
+        let folders = ReplicaFolders(in: directory, fileSystem)
+        do throws(FileError) {
+            if let core = index[group]?.core {
+                let former = FormerReplica(term: core.term, vote: core.status.vote, last: core.votingPosition)
+                try former.write(group, in: directory, fileSystem)
+            }
+            if lost[group] != nil { try folders.noteRejoin(of: group) }
+            try folders.noteLeaving(group)
+        } catch {
+            throw ReplicationError(.stateMachine, group: group, "what it promised cannot be noted: \(error)")
         }
+        lost[group] = nil
+        refused[group] = nil
+        destroy(log)
         guard let replica = index[group] else { return }
         endSnapshots(of: replica)
         abandonReads(of: replica, .unavailable)

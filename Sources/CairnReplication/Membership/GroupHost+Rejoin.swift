@@ -11,9 +11,9 @@ struct LostReplica {
 /// Replicas that lost what they had acknowledged: they stay out, have themselves removed, and join anew.
 ///
 /// The host asks all peers to be taken out; the group's leader removes the node from the voters and says so. Then the group is
-/// among ``releasedGroups``: its owner notes durably that the replica will join (``ReplicaFolders/noteRejoin(of:)``), calls
-/// ``remove(_:)``, deletes the files once the log has forgotten the group, and makes a newcomer where the replica
-/// belongs, which the leader takes in as it does any other.
+/// among ``releasedGroups``: its owner calls ``remove(_:)``, which puts on record that the replica will join, deletes the files once
+/// the log has forgotten the group, and makes a newcomer (``ReplicaFolders/prepare(_:isNew:)``), which the leader takes in as it
+/// does any other.
 ///
 /// The damage stays on record until then, so that a restart at any point begins where this one ended.
 extension GroupHost {

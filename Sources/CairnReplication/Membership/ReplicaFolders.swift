@@ -7,6 +7,7 @@ public import CairnFiles
 /// GROUP/            a replica
 /// GROUP/newcomer    it was made after its group had begun; see GroupHost.add
 /// GROUP/leaving     it is not to be opened again
+/// GROUP.left        what a replica that left had promised
 /// GROUP.rejoins     the group goes on without the replica, which is to be made anew
 /// GROUP.new/        one that is being made
 /// GROUP.gone/       one that is being deleted
@@ -49,7 +50,7 @@ public struct ReplicaFolders: Sendable {
 
     /// Notes that the replica here is none any more and that another one joins in its place, whatever happens in between: one
     /// that began as the group did would vote as though it remembered.
-    public func noteRejoin(of group: GroupID) throws(FileError) {
+    func noteRejoin(of group: GroupID) throws(FileError) {
         try fileSystem.replace(path(of: group) + Self.rejoinsSuffix, with: [])
     }
 
@@ -89,7 +90,7 @@ public struct ReplicaFolders: Sendable {
     /// What the log knows of a replica is durable for itself, and so are its files: a power cut between the end of one and of
     /// the other would leave a tablet without the votes and entries that it has acknowledged. It could vote again, for a member
     /// that has not heard of the change, and bring back a majority that the group has left.
-    public func noteLeaving(_ group: GroupID) throws(FileError) {
+    func noteLeaving(_ group: GroupID) throws(FileError) {
         try fileSystem.replace("\(path(of: group))/\(Self.leavingMark)", with: [])
     }
 

@@ -411,7 +411,6 @@ final class SimulatedNode: PeerTransport, LogSink {
             }
         }
         for group in host.releasedGroups {
-            try folders.noteRejoin(of: group)
             rejoined.insert(group)
             try retire(group, host)
         }
@@ -419,8 +418,7 @@ final class SimulatedNode: PeerTransport, LogSink {
     }
 
     private func retire(_ group: GroupID, _ host: GroupHost) throws {
-        try folders.noteLeaving(group)
-        host.remove(group)
+        try host.remove(group)
         tablets[group] = nil
         retired.append(group)
     }

@@ -216,16 +216,13 @@ final class SimulatedProcess {
         } else if layout.groups.contains(where: { $0.voters.contains(node) && groups[$0.id] == nil }) {
             adopt(layout)
         }
-        for group in host.releasedGroups { retire(group, host) { try folders.noteRejoin(of: group) } }
-        for group in host.dispensableGroups { retire(group, host) }
+        for group in host.releasedGroups + host.dispensableGroups { retire(group, host) }
     }
 
-    private func retire(_ group: GroupID, _ host: GroupHost, noting note: () throws -> Void = {}) {
-        do {
-            try note()
-            try folders.noteLeaving(group)
-        } catch { return simulation.trace("\(node) keeps \(group) for now: \(error)") }
-        host.remove(group)
+    private func retire(_ group: GroupID, _ host: GroupHost) {
+        do throws(ReplicationError) { try host.remove(group) } catch {
+            return simulation.trace("\(node) keeps \(group) for now: \(error)")
+        }
         simulation.safety.forget(group, on: node)
         simulation.trace("\(node) gives up \(group)")
         guard let replica = groups.removeValue(forKey: group) else { return }
