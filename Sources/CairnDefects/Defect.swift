@@ -24,8 +24,8 @@ package enum Defect: String, CaseIterable, Sendable {
     case skipLogSync
     /// A late duplicate of an append cuts off what came after it.
     case truncateAtDuplicateAppend
-    /// A segment is given up together with the hard states that only it holds.
-    case forgetHardStateWithSegment
+    /// A segment is given up with what is still needed of it.
+    case giveUpSegmentInUse
     /// The log is purged beyond what the tablet has on the disk.
     case purgeBeyondDurable
 
@@ -37,8 +37,6 @@ package enum Defect: String, CaseIterable, Sendable {
     case countUnsyncedOwnCopy
     /// Learners count for a commit.
     case countLearners
-    /// A follower commits what it has, and not only what the leader's message has verified.
-    case commitBeyondVerified
 
     // Reads.
 
@@ -59,10 +57,8 @@ package enum Defect: String, CaseIterable, Sendable {
 
     /// A change of several voters goes without a joint configuration.
     case skipJointConfiguration
-    /// A change begins while the one before is not committed.
-    case overlapMembershipChanges
-    /// An installed snapshot leaves the configuration as it was.
-    case keepConfigurationOverSnapshot
+    /// A snapshot is installed without one of its tables.
+    case omitTableFromSnapshot
 
     // State machine.
 

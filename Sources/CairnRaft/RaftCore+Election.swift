@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// Elections (Raft paper, section 5.2; pre-vote and leader stickiness: Ongaro's thesis, sections 9.6 and 4.2.3).
 extension RaftCore {
     /// Whether this node may stand for election.
@@ -75,7 +77,9 @@ extension RaftCore {
             return send(.removed(configurationIndex: latestConfigurationIndex), to: node)
         }
         // A refusal is sent, not withheld: it carries the term, which the asker may be missing to get anywhere.
-        let granted = proposedTerm > term && !isInContact && last >= votingPosition
+        let granted =
+            proposedTerm > term && !owesLease
+            && (last >= votingPosition || options.defects.contains(.preVoteForShorterLog))
         send(.preVoteResponse(proposedTerm: proposedTerm, granted: granted), to: node)
     }
 
@@ -88,8 +92,9 @@ extension RaftCore {
     ///
     /// The promise to a leader holds here too: the candidate's term may have come to this node by another way.
     mutating func handleVoteRequest(from node: NodeID, last: LogPosition, isTransfer: Bool) {
-        let isFree = vote == nil && leader == nil && (isTransfer || !isInContact)
-        let granted = (vote == node || isFree) && last >= votingPosition
+        let isFree = vote == nil && leader == nil && (isTransfer || !owesLease)
+        let granted =
+            (vote == node || isFree) && (last >= votingPosition || options.defects.contains(.voteForShorterLog))
         if granted {
             if vote != node {
                 vote = node

@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// The follower's side of log replication.
 extension RaftCore {
     mutating func handleAppend(from node: NodeID, previous: LogPosition, commit: LogIndex, entries: [Entry]) {
@@ -31,8 +33,13 @@ extension RaftCore {
         if end > verified { verified = end }
         // Not beyond what this message has verified: behind it there may be a dead leader's tail.
         log.commit(through: min(commit, end))
+        if options.defects.contains(.truncateAtDuplicateAppend), end < log.last.index, end >= log.committed {
+            pipeline.overwritten(from: end.next)
+            log.truncate(from: end.next)
+            undoConfigurations(from: end.next)
+        }
         // What is not on the disk yet is acknowledged when it is; see `persisted`.
-        if end <= pipeline.stable { owesAcknowledgement = true }
+        if end <= pipeline.stable || options.defects.contains(.acknowledgeUnsyncedAppend) { owesAcknowledgement = true }
     }
 
     /// Whether `entries` follow on `previous` without gaps, and can be understood.
@@ -69,7 +76,10 @@ extension RaftCore {
     }
 
     /// Everything up to the result is the leader's log and is on the disk here.
-    var acknowledgeable: LogIndex { min(pipeline.stable, max(verified, log.committed)) }
+    var acknowledgeable: LogIndex {
+        if options.defects.contains(.acknowledgeUnsyncedAppend) { return max(verified, log.committed) }
+        return min(pipeline.stable, max(verified, log.committed))
+    }
 
     // MARK: Snapshots
 

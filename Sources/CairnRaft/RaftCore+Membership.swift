@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// Changes of membership (Ongaro's thesis, chapter 4; the bug in single-server changes that the rule about the term's
 /// first commit mends: raft-dev, July 2015).
 extension RaftCore {
@@ -35,7 +37,8 @@ extension RaftCore {
                 throw .notCaughtUp(node: node, match: match, needed: log.committed)
             }
         }
-        return appendConfiguration(configuration.step(towards: target))
+        return appendConfiguration(
+            options.defects.contains(.skipJointConfiguration) ? target : configuration.step(towards: target))
     }
 
     private mutating func appendConfiguration(_ configuration: Configuration) -> LogPosition {

@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// Reads that see every write acknowledged before them: by lease, or confirmed by a round of heartbeats (Ongaro's
 /// thesis, section 6.4).
 extension RaftCore {
@@ -11,7 +13,7 @@ extension RaftCore {
         guard role == .leader else { throw .notLeader(leader: leader) }
         noteUse()
         // Before the first commit of its own term a leader does not know what is committed.
-        if log.committed < termStart {
+        if log.committed < termStart, !options.defects.contains(.readBeforeOwnCommit) {
             postponedReads.append(context)
         } else {
             newReads.append(ReadState(context: context, index: log.committed))
@@ -25,6 +27,10 @@ extension RaftCore {
 
     /// Begins the round that confirms the new reads.
     mutating func startReadRound() {
+        if options.defects.contains(.readWithoutConfirmation) {
+            reads += newReads
+            return newReads.removeAll()
+        }
         broadcastHeartbeat()
         for read in newReads { pendingReads.append((read, heartbeatRound)) }
         newReads.removeAll(keepingCapacity: true)
@@ -51,7 +57,9 @@ extension RaftCore {
     /// than the election timeout by the declared drift of two clocks, is void from the moment a handover may leave and
     /// while the group is quiet, and does not count nodes whose clocks were seen to run too fast.
     public func leaseValid(now: UInt64) -> Bool {
-        guard role == .leader, !isQuiet, transferTarget == nil, revocations.isEmpty else { return false }
+        guard role == .leader, !isQuiet else { return false }
+        let mayBeHandedOver = transferTarget != nil || !revocations.isEmpty
+        guard !mayBeHandedOver || options.defects.contains(.keepLeaseInTransfer) else { return false }
         let latest = configuration.quorumValue { node in
             // One more than the time, so that 0 means never.
             if node == id { return now + 1 }
@@ -60,12 +68,15 @@ extension RaftCore {
             }
             return peers[offset].ackedSentAt + 1
         }
+        if options.defects.contains(.serveReadOnExpiredLease) { return latest > 0 }
         return latest > 0 && now < latest - 1 + leaseNanoseconds
     }
 
     /// The index that a read must wait for to be applied, if it may be answered under the lease; nil when it may not.
     public func leaseReadIndex(now: UInt64) -> LogIndex? {
-        guard role == .leader, log.committed >= termStart, leaseValid(now: now) else { return nil }
+        guard role == .leader, log.committed >= termStart || options.defects.contains(.readBeforeOwnCommit),
+            leaseValid(now: now)
+        else { return nil }
         return log.committed
     }
 }

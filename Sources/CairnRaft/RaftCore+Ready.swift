@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// What comes out, and what the host says when it has dealt with it.
 extension RaftCore {
     /// Whether ``takeReady()`` would give the host something to do.
@@ -78,8 +80,9 @@ extension RaftCore {
 
     private mutating func takeMessages() -> [Message] {
         if !isHardStateDurable, !outbox.isEmpty {
-            pipeline.hold(outbox)
-            outbox = []
+            let early = options.defects.contains(.voteWithoutPersisting) ? outbox.filter(\.isGrantedVote) : []
+            pipeline.hold(early.isEmpty ? outbox : outbox.filter { !$0.isGrantedVote })
+            outbox = early
         }
         guard !released.isEmpty else {
             let messages = outbox
@@ -151,5 +154,11 @@ extension RaftCore {
         } else {
             precondition(peers.isEmpty && pendingReads.isEmpty, "a \(role) with a leader's state")
         }
+    }
+}
+
+extension Message {
+    fileprivate var isGrantedVote: Bool {
+        if case .voteResponse(granted: true) = kind { true } else { false }
     }
 }

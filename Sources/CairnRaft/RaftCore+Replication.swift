@@ -1,3 +1,5 @@
+import CairnDefects
+
 /// The leader's side of log replication.
 extension RaftCore {
     // MARK: Proposals
@@ -233,7 +235,9 @@ extension RaftCore {
             peers[offset].isShortOfSpace = response.isShortOfSpace
             peers[offset].agreedRound = response.isQuiet ? response.round : 0
         }
-        if response.sentAt > peers[offset].ackedSentAt { peers[offset].ackedSentAt = response.sentAt }
+        if response.sentAt > peers[offset].ackedSentAt {
+            peers[offset].ackedSentAt = options.defects.contains(.leaseFromAnswer) ? now : response.sentAt
+        }
         peers[offset].clock.observe(
             sentAt: response.sentAt, receivedAt: now, clock: response.clock,
             driftPermille: UInt64(options.clockDriftPermille))
@@ -255,14 +259,21 @@ extension RaftCore {
 
     mutating func commitWhatAQuorumHas() {
         guard role == .leader else { return }
-        let index = LogIndex(
+        let own = options.defects.contains(.countUnsyncedOwnCopy) ? log.last.index : pipeline.stable
+        var index = LogIndex(
             configuration.quorumValue { node in
-                if node == id { return pipeline.stable.rawValue }
+                if node == id { return own.rawValue }
                 guard let offset = peerOffset(node) else { return 0 }
                 return peers[offset].match.rawValue
             })
+        if options.defects.contains(.countLearners) {
+            let all = ([own] + peers.map(\.match)).sorted(by: >)
+            index = max(index, all[min(configuration.voters.count / 2, all.count - 1)])
+        }
         // Entries of the leader's own term are exactly those from the empty entry on.
-        guard index >= termStart, index > log.committed else { return }
+        guard index >= termStart || options.defects.contains(.commitOlderTermByCount), index > log.committed else {
+            return
+        }
         let isFirst = log.committed < termStart
         log.commit(through: index)
         while let first = proposalSizes.first, first.last <= index {

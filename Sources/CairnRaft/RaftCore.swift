@@ -1,3 +1,4 @@
+import CairnDefects
 import DequeModule
 
 /// One replica's Raft state machine: it decides, the host acts.
@@ -151,6 +152,10 @@ public struct RaftCore {
         vote = term == hardState.term ? hardState.vote : nil
         pipeline = PersistPipeline(stable: log.last.index, hardState: hardState)
         hardStateChanged = term != hardState.term
+        if options.defects.contains(.forgetVoteAtRestart) {
+            vote = nil
+            hardStateChanged = true
+        }
         handedCommit = hardState.commit
         configurations = [ConfigurationInForce(index: configurationIndex, configuration: configuration)]
         self.configuration = configuration
@@ -229,6 +234,11 @@ public struct RaftCore {
         return now < lastLeaderContact + electionNanoseconds
     }
 
+    /// Whether a candidate must not be helped, because a leader's lease may rest on this node.
+    var owesLease: Bool {
+        role == .leader || (isInContact && !options.defects.contains(.voteWithinLease))
+    }
+
     // MARK: Messages in
 
     /// Takes in a message from another replica. Messages for other nodes or of strangers do no harm.
@@ -294,7 +304,7 @@ public struct RaftCore {
             return true
         case .voteRequest(_, let isTransfer):
             // While a leader may hold a lease that rests on this node, only that leader can let it go.
-            if isInContact, !isTransfer { return false }
+            if owesLease, !isTransfer { return false }
             if isTransfer { lastLeaderContact = nil }
             becomeFollower(term: message.term, leader: nil)
         case .append, .heartbeat, .snapshot, .commit, .timeoutNow:

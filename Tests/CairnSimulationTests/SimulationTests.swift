@@ -10,8 +10,9 @@ import Testing
 @Suite struct WholeNodeSimulation {
     private static let environment = ProcessInfo.processInfo.environment
     private static let only = environment["CAIRN_SEED"].flatMap { UInt64($0) }
-    private static let seeds = only.map { $0...$0 } ?? 1...(environment["CAIRN_SEEDS"].flatMap { UInt64($0) } ?? 300)
     private static let soaks = environment["CAIRN_SOAK_MINUTES"] != nil
+    private static let seeds =
+        only.map { $0...$0 } ?? 1...(environment["CAIRN_SEEDS"].flatMap { UInt64($0) } ?? (soaks ? 1 : 300))
 
     @Test(arguments: seeds)
     func promisesAreKeptUnderFaultsAndLifeReturnsAfterThem(seed: UInt64) throws {
@@ -49,12 +50,20 @@ import Testing
                 "seed \(seed): \(simulation.eventCount) events, \(simulation.workload.answers) answers, hash \(simulation.eventHash), undecided \(simulation.undecidedKeys)"
             )
         }
-        guard let failure else { return }
-        Issue.record(
+        if let failure { throw BrokenPromise(seed: seed, plan: simulation.plan, what: failure) }
+    }
+
+    private struct BrokenPromise: Error, CustomStringConvertible {
+        let seed: UInt64
+        let plan: Plan
+        let what: String
+
+        var description: String {
             """
-            seed \(seed): \(failure)
-            \(simulation.plan)
+            seed \(seed): \(what)
+            \(plan)
             repeat with: CAIRN_SEED=\(seed) swift test --filter WholeNodeSimulation
-            """)
+            """
+        }
     }
 }

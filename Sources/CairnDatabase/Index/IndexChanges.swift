@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnBSON
 import CairnQuery
 
@@ -83,7 +84,7 @@ extension Evaluator {
             let flags = catalog.flags(of: collection.id, id).union(.multikey)
             try putSystem(.indexFlags(collection.id, id), [flags.rawValue])
         }
-        for entry in changes.removed { delete(entry) }
+        if !options.defects.contains(.leaveOldIndexEntries) { for entry in changes.removed { delete(entry) } }
         for entry in changes.added { put(entry, []) }
         if let document { put(record, document.bytes) } else { delete(record) }
     }

@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnBSON
 import CairnQuery
 import CairnStorage
@@ -19,7 +20,7 @@ extension Evaluator {
                     "Retryable write with txnNumber \(stamp.transactionNumber) is prohibited on session: a newer one, "
                         + "txnNumber \(known.transactionNumber), has already started")
             }
-            if known.transactionNumber == stamp.transactionNumber {
+            if known.transactionNumber == stamp.transactionNumber, !options.defects.contains(.repeatRetriedWrite) {
                 guard !known.isExpired else {
                     throw QueryError(
                         .incompleteTransactionHistory,
@@ -43,7 +44,7 @@ extension Evaluator {
 
     /// Writes a session's record into the open batch.
     func store(_ record: SessionRecord, of session: SessionID) {
-        put(session.key.bytes, record.encoded()[...])
+        if !options.defects.contains(.keepSessionsInMemory) { put(session.key.bytes, record.encoded()[...]) }
         if sessions.count >= options.cachedSessionsMax { sessions.removeAll(keepingCapacity: true) }
         sessions[session] = record
     }

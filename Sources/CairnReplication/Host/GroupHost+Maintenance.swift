@@ -1,3 +1,4 @@
+import CairnDefects
 public import CairnRaft
 
 /// What happens now and then: purging the log, evening out leaders, leaving.
@@ -53,7 +54,8 @@ extension GroupHost {
                 }
             }
         }
-        let durable = min(replica.stateMachine.durableIndex, applied).rawValue
+        var durable = min(replica.stateMachine.durableIndex, applied).rawValue
+        if options.defects.contains(.purgeBeyondDurable) { durable = applied.rawValue }
         if durable < target {
             if bytes > options.logBytesBeforeFlush { replica.stateMachine.advanceDurability() }
             target = durable

@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnFiles
 import CairnRaft
 
@@ -65,7 +66,7 @@ extension SharedLog {
                 guard let oldest = directory.segments.first, oldest.number != current, oldest.pins == 0 else {
                     return nil
                 }
-                if oldest.liveBytes > 0 {
+                if oldest.liveBytes > 0, !options.defects.contains(.giveUpSegmentInUse) {
                     let few = oldest.liveBytes <= options.segmentBytes / options.copiedPartDivisor
                     guard directory.segments.count > options.segmentsBeforeCopying,
                         few || directory.isMostlyDead(options)
@@ -75,7 +76,7 @@ extension SharedLog {
             }
             guard let oldest else { return }
             do throws(SharedLogError) {
-                try copyForward(from: oldest, &state)
+                if !options.defects.contains(.giveUpSegmentInUse) { try copyForward(from: oldest, &state) }
             } catch {
                 // Without room the segment stays; writes may still find room in the present one.
                 if error.code == .outOfSpace { return }
@@ -138,8 +139,8 @@ extension SharedLog {
     /// Takes `segment` out of the log and keeps its file as a spare. False if it is needed after all.
     func release(_ segment: LogSegment, _ state: inout WriterState) throws(SharedLogError) -> Bool {
         let mayGo = directory.withLock { directory in
-            guard directory.segments.first?.number == segment.number, directory.segments[0].liveBytes == 0,
-                directory.segments[0].pins == 0
+            guard directory.segments.first?.number == segment.number, directory.segments[0].pins == 0,
+                directory.segments[0].liveBytes == 0 || options.defects.contains(.giveUpSegmentInUse)
             else { return false }
             directory.segments.removeFirst()
             return true

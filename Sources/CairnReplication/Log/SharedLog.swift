@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnFiles
 import CairnRaft
 import Synchronization
@@ -285,6 +286,7 @@ public final class SharedLog: Sendable {
     }
 
     func sync(_ state: inout WriterState) throws(SharedLogError) {
+        if options.defects.contains(.skipLogSync) { return }
         do throws(FileError) {
             try state.segment.synchronize()
         } catch {

@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnFiles
 public import CairnRaft
 
@@ -98,11 +99,15 @@ extension GroupHost {
             configuration = decoded
             configurationIndex = applied.index
         }
+        var appliedToCore = applied.index
+        if options.defects.contains(.applyAgainAfterRestart), appliedToCore >= log.firstIndex {
+            appliedToCore = appliedToCore.previous
+        }
         let core: RaftCore
         do {
             core = try RaftCore(
                 id: node, configuration: configuration, configurationIndex: configurationIndex, hardState: hardState,
-                storage: log, applied: applied.index, formerLast: former?.last ?? .zero, options: options.raft,
+                storage: log, applied: appliedToCore, formerLast: former?.last ?? .zero, options: options.raft,
                 seed: nextSeed() ^ UInt64(group.rawValue), now: now)
         } catch {
             throw ReplicationError(.damaged, group: group, "the log at entry \(error.index): \(error.message)")

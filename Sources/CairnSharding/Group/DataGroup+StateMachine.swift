@@ -1,4 +1,5 @@
 import CairnDatabase
+import CairnDefects
 public import CairnFiles
 public import CairnRaft
 public import CairnReplication
@@ -78,6 +79,10 @@ extension DataGroup: ReplicatedStateMachine {
     /// Takes the snapshot's files into a directory of their own, and then says with one atomic write that this is the tablet.
     public func install(from directory: String) throws {
         precondition(!role.isLeader, "a leader installs no snapshot")
+        if options.defects.contains(.omitTableFromSnapshot) {
+            let table = try fileSystem.list(directory).last { $0.hasSuffix(".sst") }
+            if let table { try fileSystem.remove("\(directory)/\(table)") }
+        }
         // What the old tablet could not flush is in the new one.
         try? database.engine.close()
         let tablet = try TabletDirectory.install(from: directory, in: self.directory, fileSystem)

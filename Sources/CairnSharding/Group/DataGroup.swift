@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnBSON
 import CairnDatabase
 import CairnFiles
@@ -164,6 +165,9 @@ public final class DataGroup {
             // A cursor is bound to this replica and to its version, whoever leads.
             return answerNow(request, completion)
         }
+        if options.defects.contains(.readFromFollower), !request.operation.isWrite, request.operation != .members {
+            return answerNow(request, completion)
+        }
         guard case .leader = role, let consensus else {
             self.consensus?.seekLeader(of: group)
             return completion(.failure(notLeader))
@@ -240,7 +244,9 @@ public final class DataGroup {
         }
         let evaluation = database.evaluate(waiting.request, context, mode: mode ?? readMode)
         if evaluation.wrote { openBytes += waiting.byteCount }
-        if case .answer(let answer) = evaluation.outcome, evaluation.restsOn <= database.appliedPosition {
+        let isSettled =
+            evaluation.restsOn <= database.appliedPosition || options.defects.contains(.answerBeforeCommit)
+        if case .answer(let answer) = evaluation.outcome, isSettled {
             finish(waiting, answer.result)
         } else {
             hold(evaluation, waiting)

@@ -11,7 +11,16 @@ struct SafetyChecker {
         let previousTerm: Term
     }
 
+    private struct Request: Hashable {
+        let voter: NodeID
+        let candidate: NodeID
+        let term: Term
+        let isPreVote: Bool
+    }
+
     private var leaders: [Term: NodeID] = [:]
+    /// Votes and pre-votes that may be granted, because the candidate's log was good enough when it asked.
+    private var grantable: Set<Request> = []
     private var votes: [NodeTerm: NodeID] = [:]
     private var shownTerms: [NodeID: Term] = [:]
     private var entries: [LogPosition: Known] = [:]
@@ -75,8 +84,12 @@ struct SafetyChecker {
             fail("\(node) showed term \(message.term), its disk knows \(durableTerm)")
         }
         switch message.kind {
-        case .voteResponse(granted: true): note(voteOf: node, for: message.to, in: message.term, durable)
+        case .voteResponse(granted: true):
+            note(voteOf: node, for: message.to, in: message.term, durable)
+            checkGrant(Request(voter: node, candidate: message.to, term: message.term, isPreVote: false))
         case .voteRequest: note(voteOf: node, for: node, in: message.term, durable)
+        case .preVoteResponse(let proposedTerm, granted: true):
+            checkGrant(Request(voter: node, candidate: message.to, term: proposedTerm, isPreVote: true))
         case .appendResponse(let match):
             if durable.log.lastIndex < match {
                 fail("\(node) acknowledged \(match), its disk ends at \(durable.log.lastIndex)")
@@ -84,6 +97,36 @@ struct SafetyChecker {
         default: break
         }
     }
+
+    /// A vote is about to be asked for.
+    mutating func observe(delivered message: Message, to core: RaftCore) {
+        let (voter, candidate) = (core.id, message.from)
+        switch message.kind {
+        case .preVoteRequest(let term, let last) where last >= core.status.last:
+            grantable.insert(Request(voter: voter, candidate: candidate, term: term, isPreVote: true))
+        case .voteRequest(let last, _) where last >= core.status.last:
+            grantable.insert(Request(voter: voter, candidate: candidate, term: message.term, isPreVote: false))
+        default: break
+        }
+    }
+
+    private mutating func checkGrant(_ request: Request) {
+        guard !grantable.contains(request) else { return }
+        let vote = request.isPreVote ? "pre-vote" : "vote"
+        fail("\(request.voter) gives \(request.candidate) a \(vote) for \(request.term), whose log is behind its own")
+    }
+
+    /// Nobody else may serve reads by the lease of an earlier term when a leader takes office.
+    mutating func observe(lease holder: RaftCore, while leader: RaftCore, now: UInt64) {
+        guard holder.id != leader.id, holder.role == .leader, holder.term < leader.term, holder.leaseValid(now: now)
+        else {
+            return
+        }
+        fail("\(holder.id) holds the lease of \(holder.term) when \(leader.id) takes office in \(leader.term)")
+    }
+
+    /// Whether this leader is seen as one for the first time.
+    func isNew(_ core: RaftCore) -> Bool { core.role == .leader && leaders[core.term] == nil }
 
     private mutating func note(
         voteOf node: NodeID, for candidate: NodeID, in term: Term, _ durable: SimulatedDisk.Durable

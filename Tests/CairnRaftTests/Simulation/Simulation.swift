@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnRaft
 import CairnTestSupport
 
@@ -122,7 +123,7 @@ final class Simulation {
     /// For debugging a seed: every event as a line.
     var trace: ((String) -> Void)?
 
-    init(seed: UInt64, plan: Plan? = nil) {
+    init(seed: UInt64, plan: Plan? = nil, defects: Defects = Defects()) {
         self.seed = seed
         random = SeededGenerator(seed: seed)
         self.plan = plan ?? Plan(drawnFrom: &random)
@@ -131,6 +132,7 @@ final class Simulation {
         options.quietAfter = .nanoseconds(Int64(self.plan.quietAfter))
         options.quietHeartbeatInterval = .milliseconds(300)
         options.announcesCommitsAtOnce = self.plan.announcesCommitsAtOnce
+        options.defects = defects
         if self.plan.smallWindows {
             options.inflightMessagesMax = 1 + Int(random.next() % 4)
             options.inflightBytesMax = 200
@@ -196,6 +198,7 @@ final class Simulation {
             guard isUp(node, or: event) else { return }
             note(message.from.rawValue, message.to.rawValue, message.term.rawValue, 1)
             trace?("\(time / 1000) deliver \(message.line)")
+            checker.observe(delivered: message, to: nodes[node].core!)
             nodes[node].core!.step(message, now: now(node))
             turn(node)
         case .tick(let node, let life):
@@ -247,11 +250,22 @@ final class Simulation {
         return true
     }
 
+    private func observe(_ node: Int) {
+        let core = nodes[node].core!
+        if checker.isNew(core) {
+            for other in nodes.indices where !nodes[other].isPaused {
+                guard let holder = nodes[other].core else { continue }
+                checker.observe(lease: holder, while: core, now: now(other))
+            }
+        }
+        checker.observe(core, disks[node].storage)
+    }
+
     // MARK: The host
 
     /// The end of a turn of the node's loop. Often, not always, its work is taken at once.
     private func turn(_ node: Int, always: Bool = false) {
-        checker.observe(nodes[node].core!, disks[node].storage)
+        observe(node)
         if nodes[node].core!.isQuiet != nodes[node].wasQuiet {
             nodes[node].wasQuiet.toggle()
             if nodes[node].wasQuiet { silences += 1 }
@@ -263,7 +277,7 @@ final class Simulation {
             rounds += 1
             if rounds > 1000 { return checker.fail("n\(node + 1) has always something to do") }
             carryOut(nodes[node].core!.takeReady(), on: node)
-            checker.observe(nodes[node].core!, disks[node].storage)
+            observe(node)
         }
     }
 
@@ -439,10 +453,7 @@ final class Simulation {
             guard nodes[node].core?.role == .leader, !nodes[node].isPaused else { continue }
             switch random.next() % 4 {
             case 0, 1: propose(on: node)
-            case 2:
-                nextContext += 1
-                nodes[node].reads[nextContext] = checker.acknowledged
-                do { try nodes[node].core!.requestRead(context: nextContext) } catch { checker.fail("\(error)") }
+            case 2: ask(node)
             default: break
             }
             readUnderLease(on: node)
@@ -453,6 +464,13 @@ final class Simulation {
             if plan.membership, faultsEnabled, random.oneIn(10) { changeMembership(on: node) }
             turn(node)
         }
+    }
+
+    /// Asks a leader for a read that is right under any clocks.
+    private func ask(_ node: Int) {
+        nextContext += 1
+        nodes[node].reads[nextContext] = checker.acknowledged
+        do { try nodes[node].core!.requestRead(context: nextContext) } catch { checker.fail("\(error)") }
     }
 
     /// Reads at this moment, if the node would answer.
@@ -612,6 +630,10 @@ final class Simulation {
         nodes[node].isPaused = false
         // The first thing it may do is to answer a read that was waiting in its socket.
         readUnderLease(on: node)
+        if nodes[node].core?.role == .leader, random.oneIn(2) {
+            ask(node)
+            turn(node, always: true)
+        }
         let waiting = nodes[node].waiting
         nodes[node].waiting = []
         for event in waiting { handle(event) }

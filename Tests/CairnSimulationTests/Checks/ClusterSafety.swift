@@ -110,7 +110,7 @@ final class ClusterSafety {
                     known < shownTerms[place]!
                 {
                     simulation.fail(
-                        "\(node) is in term \(known) of \(message.group) after it showed \(shownTerms[place]!), and sends \(shown)"
+                        "\(node) is in term \(known) of \(message.group) after it showed \(shownTerms[place]!)"
                     )
                 }
             }

@@ -92,7 +92,7 @@ final class Workload {
             return simulation.schedule(after: 5_000_000) { completion(nil) }
         }
         let executor = simulation.executor
-        process.run { [unowned process] in
+        process.run(isRequest: true) { [unowned process] in
             let router = process.router!
             executor.start { [weak process] in
                 let reply = await router.run(command)

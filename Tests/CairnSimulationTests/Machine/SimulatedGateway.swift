@@ -47,7 +47,7 @@ final class SimulatedGateway: GroupGateway {
                 self?.connectionBroke(number)
                 return
             }
-            target.run {
+            target.run(isRequest: true) {
                 let arrived = try! GroupRequest(decoding: bytes[...])
                 target.execute(arrived, in: group) { result in
                     let answer: GroupAnswer =

@@ -13,7 +13,7 @@ final class SimulatedMachine {
     private(set) var process: SimulatedProcess?
     /// The process stands still; what comes for it waits.
     private(set) var isPaused = false
-    private var backlog: [() -> Void] = []
+    private var backlog: [(isRequest: Bool, work: () -> Void)] = []
     /// Time that a sync of the log takes, at most.
     var syncNanosecondsMax: UInt64 = 2_000_000
     /// Until then the disk does not answer to syncs.
@@ -111,13 +111,15 @@ final class SimulatedMachine {
     func resume() {
         guard isPaused else { return }
         isPaused = false
-        let waiting = backlog
+        var waiting = backlog
         backlog = []
-        for work in waiting { work() }
+        // What waits in one socket may be read before what came earlier over another: a read, before the news of a new leader.
+        if random.oneIn(2) { waiting = waiting.filter(\.isRequest) + waiting.filter { !$0.isRequest } }
+        for (_, work) in waiting { work() }
     }
 
     /// Keeps work for when the process goes on.
-    func postpone(_ work: @escaping () -> Void) { backlog.append(work) }
+    func postpone(isRequest: Bool = false, _ work: @escaping () -> Void) { backlog.append((isRequest, work)) }
 
     /// Looks what the last event has left: a disk without power, a process that must not go on.
     func settle() {

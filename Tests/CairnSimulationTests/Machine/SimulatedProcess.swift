@@ -98,9 +98,11 @@ final class SimulatedProcess {
     }
 
     /// Does `work` now, or when the process goes on, and then whatever follows from it.
-    func run(_ work: @escaping () -> Void) {
+    func run(isRequest: Bool = false, _ work: @escaping () -> Void) {
         guard !hasEnded else { return }
-        guard !machine.isPaused else { return machine.postpone { [weak self] in self?.run(work) } }
+        guard !machine.isPaused else {
+            return machine.postpone(isRequest: isRequest) { [weak self] in self?.run(work) }
+        }
         work()
         simulation.executor.drain()
         setNeedsTurn()
