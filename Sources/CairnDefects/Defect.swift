@@ -2,7 +2,7 @@
 ///
 /// Each is built in at the place where the real bug would be, and does nothing until somebody switches it on: the tests of the
 /// tests do, to see that the simulation finds it. The names are stable, so that a process can be told which one to have.
-package enum Defect: String, CaseIterable, Sendable {
+public enum Defect: String, CaseIterable, Sendable {
     // Elections.
 
     /// A vote leaves before it is on the disk.
