@@ -1,4 +1,4 @@
-public import CairnRaft
+import CairnRaft
 
 /// A replica whose part of the log is damaged or missing, from when it is found out until it can be made anew.
 struct LostReplica {
