@@ -11,7 +11,7 @@ public struct DataFile: Hashable, Sendable {
         case keyring
         /// `CURRENT`: which manifest counts.
         case current
-        /// A line or two of text: `NODE_ID`, `TABLET`.
+        /// A line or two of text, or none: `NODE_ID`, `TABLET`, marks of replicas that come and go.
         case note
         /// Contents that count for nothing, to be written over or held as a lock.
         case idle
@@ -62,7 +62,7 @@ public struct DataFile: Hashable, Sendable {
         let name = path.split(separator: "/").last.map(String.init) ?? path
         if name.hasSuffix(".new") { return .unfinished }
         if SharedLogInspector.isSpare(name) || name == "LOCK" { return .idle }
-        if name == "NODE_ID" || name == "TABLET" || name.hasSuffix(FormerReplica.suffix) { return .note }
+        if notes.contains(name) || name.hasSuffix(FormerReplica.suffix) || ReplicaFolders.isNote(name) { return .note }
         if name == "keyring" { return .keyring }
         if SharedLogInspector.isSegment(name) { return .segment }
         switch EngineInspector.kind(ofName: name) {
@@ -74,6 +74,9 @@ public struct DataFile: Hashable, Sendable {
         case nil: return try kind(ofContents: path, in: fileSystem)
         }
     }
+
+    /// Of the node's folder and of replicas', beside those of ``ReplicaFolders``.
+    private static let notes: Set<String> = ["NODE_ID", "layout", "TABLET", "DAMAGED"]
 
     private static func kind(ofContents path: String, in fileSystem: any FileSystem) throws(FileError) -> Kind? {
         let file = try fileSystem.open(path)

@@ -19,6 +19,11 @@ public struct ReplicaFolders: Sendable {
     private static let newcomerMark = "newcomer"
     private static let leavingMark = "leaving"
 
+    /// Whether a file of that name is one of those by which a replica is known to come or go.
+    static func isNote(_ name: String) -> Bool {
+        name == newcomerMark || name == leavingMark || name.hasSuffix(rejoinsSuffix)
+    }
+
     /// The folder that holds the others.
     public let directory: String
     private let fileSystem: any FileSystem
