@@ -1,6 +1,6 @@
 # Sourced by the scripts: what Debian packages they need, and how they get there.
 
-# install_packages build|test|demo|compare|bench-NAME: makes sure that the Debian packages for that purpose are installed. Where it may
+# install_packages build|test|demo|compare|faults|bench-NAME: makes sure that the Debian packages for that purpose are installed. Where it may
 # not install them it prints the one command that does, and fails.
 install_packages() {
     local wanted=(libsnappy-dev libssl-dev zlib1g-dev) missing=() package
@@ -11,6 +11,11 @@ install_packages() {
     bench-replication) wanted+=(python3 etcd-server nghttp2-client) ;;
     bench-storage) wanted+=(python3 rocksdb-tools) ;;
     bench-groups) wanted+=(python3 python3-venv) ;;
+    faults)
+        wanted+=(python3 python3-venv)
+        # For the faults that only root can have.
+        [ "$(id -u)" != 0 ] || wanted+=(faketime nftables iproute2 gcc)
+        ;;
     esac
     command -v swift >/dev/null || { echo "Swift 6.3 is needed: https://www.swift.org/install" >&2; return 1; }
     for package in "${wanted[@]}"; do

@@ -1,0 +1,6 @@
+"""What an operator runs against real processes to believe the promises (see scripts/faults).
+
+In reading order: `cluster` starts nodes and breaks them, `fault` says what a fault is and `kinds` has them all, `workload` says what
+clients do and `workloads` has them all, `history` is what they remember, `checkers` judge it, `schedule` draws what happens
+when, `run` does it all, and `report` tells about it.
+"""

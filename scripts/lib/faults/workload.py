@@ -1,0 +1,115 @@
+"""What a workload is, the list of them all, and what its clients work with."""
+
+import random
+import time
+
+from pymongo import MongoClient
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, ServerSelectionTimeoutError
+
+from faults.history import FAILED, OK, UNKNOWN, Operation, now
+
+REGISTRY = {}
+DATABASE = "faults"
+DUPLICATE_KEY = 11000
+# Codes with which nothing has happened: a duplicate key; no room on the disk; a failed check of a document.
+DEFINITE = {DUPLICATE_KEY, 14031, 121}
+# Between two operations of a client, so that the clients leave the processors to the nodes.
+PAUSE_SECONDS = 0.004
+TIMEOUTS = {"serverSelectionTimeoutMS": 4000, "connectTimeoutMS": 2000, "socketTimeoutMS": 10000}
+
+
+def registered(kind):
+    """Enters a kind of workload under its name."""
+    assert kind.name not in REGISTRY, kind.name
+    REGISTRY[kind.name] = kind
+    return kind
+
+
+class Client:
+    """One thread's way to the cluster: a driver on all nodes, or on one after another; with retries or without."""
+
+    def __init__(self, name, addresses, number, recorder, seed):
+        self.name, self.addresses, self.recorder = name, addresses, recorder
+        self.random = random.Random(seed)
+        self.retries = number % 3 != 2
+        self.is_direct = number % 2 == 1
+        self.place = number
+        self.count = 0
+        self.driver = None
+        self.connect()
+
+    def connect(self):
+        if self.driver:
+            self.driver.close()
+        options = {**TIMEOUTS, "retryWrites": self.retries, "retryReads": self.retries}
+        if self.is_direct:
+            address = self.addresses[self.place % len(self.addresses)]
+            self.driver = MongoClient(f"mongodb://{address}/?directConnection=true", **options)
+        else:
+            self.driver = MongoClient(f"mongodb://{','.join(self.addresses)}/", **options)
+
+    @property
+    def db(self):
+        return self.driver[DATABASE]
+
+    def fresh(self):
+        """A value that no client has used before."""
+        self.count += 1
+        return f"{self.name}.{self.count}"
+
+    def record(self, name, key, argument, call):
+        """Makes a call and remembers how it went. Returns the operation."""
+        began, error = now(), ""
+        result = None
+        try:
+            result, outcome = call(), OK
+        except ServerSelectionTimeoutError as failure:
+            # Never sent: a try that was sent and failed is what the driver would have told of.
+            outcome, error = FAILED, type(failure).__name__
+        except BulkWriteError as failure:
+            outcome, error = UNKNOWN, "BulkWriteError"
+        except OperationFailure as failure:
+            outcome = FAILED if failure.code in DEFINITE else UNKNOWN
+            error = f"{failure.code} {str(failure)[:120]}"
+        except PyMongoError as failure:
+            outcome, error = UNKNOWN, f"{type(failure).__name__} {str(failure)[:120]}"
+        operation = Operation(self.name, name, key, argument, result, outcome, began, now(), error)
+        self.recorder.write(operation)
+        if outcome != OK and not error.startswith(f"{DUPLICATE_KEY} "):
+            if self.is_direct:
+                self.place += 1
+                self.connect()
+            time.sleep(0.05)
+        return operation
+
+    def close(self):
+        self.driver.close()
+        self.recorder.close()
+
+
+class Workload:
+    """What some clients do, again and again, and how it is judged afterwards."""
+
+    name = ""
+    about = ""
+    clients = 4
+
+    def prepare(self, db):
+        """Before any client starts."""
+
+    def act(self, client, elapsed):
+        """One or a few operations of a client, `elapsed` seconds after the workload began."""
+        raise NotImplementedError
+
+    def read_back(self, db):
+        """What is there at the end, when the cluster is whole again; given to `verdicts`."""
+        return None
+
+    def verdicts(self, operations, final, budget):
+        """What the checkers say. `budget` is how many seconds a search may take."""
+        raise NotImplementedError
+
+
+def generation(elapsed, lengths=(6.0, 11.0, 17.0)):
+    """Names a set of keys that is in use for a while, so that no key's history grows too long to search."""
+    return "".join(f"{int(elapsed / length)}." for length in lengths)

@@ -1,0 +1,3 @@
+"""All workloads; importing this enters them in `workload.REGISTRY`."""
+
+from faults.workloads import counters, registers, sets  # noqa: F401
