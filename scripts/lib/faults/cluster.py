@@ -93,6 +93,8 @@ class Cluster:
         self.environment = {**os.environ, **ENVIRONMENT, **(environment or {})}
         self.nodes = {}
         self.unexpected = []  # (moment, node, how it ended)
+        # The node whose disk goes wrong, if one does.
+        self.unlucky = None
 
     # Its life.
 
@@ -132,6 +134,8 @@ class Cluster:
         for node in self.nodes.values():
             if node.process:
                 node.process.wait()
+            if os.path.ismount(node.data):
+                subprocess.run(["umount", str(node.data)], check=False)
         self.wiring.tear_down()
 
     # One node.

@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from faults import fault, history, kinds, schedule, workload, workloads  # noqa: F401
 from faults.checkers import whole
 from faults.cluster import Cluster, Trouble, die_with_parent
-from faults.wiring import Loopback
+from faults.wiring import Loopback, Namespaces
 
 TICK_SECONDS = 0.25
 SAMPLE_SECONDS = 0.5
@@ -134,7 +134,7 @@ class Run:
         self.parent = pathlib.Path(os.environ.get("CAIRN_FAULTS_DIR", root / ".cairn-faults")).absolute()
         self.parent.mkdir(parents=True, exist_ok=True)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=self.parent))
-        self.wiring = Loopback()
+        self.wiring = Namespaces() if os.geteuid() == 0 else Loopback()
         self.cluster = Cluster(root, binary, self.folder, nodes, self.wiring)
         self.outcome = Outcome(command, what, seed, nodes, minutes, self.wiring.name, version, folder=self.folder)
         self.workers = self.sampler = None

@@ -105,3 +105,21 @@ class Flapping(Cut):
             self.cluster.cut([self.victim], self.others([self.victim]))
         self.is_cut = not self.is_cut
         self.next = time.monotonic() + self.random.uniform(0.2, 2.0)
+
+
+@registered
+class SlowLink(Cut):
+    name = "slow-link"
+    about = "the links of one node, often the busiest leader, through relays that delay and throttle them"
+    needs_root = True
+    seconds = (6.0, 15.0)
+
+    def inject(self):
+        victim = self.cluster.busiest() if self.random.random() < 0.5 else self.any_node()
+        delay = self.random.choice((0.02, 0.1, 0.4))
+        rate = self.random.choice((None, 4_000_000, 250_000))
+        for other in self.others([victim]):
+            self.cluster.wiring.detour(victim, other, delay, rate)
+            self.cluster.wiring.detour(other, victim, delay, rate)
+        pace = f", {rate // 1000} kB/s" if rate else ""
+        return f"node {victim}: {delay * 1000:.0f} ms later each way{pace}"
