@@ -6,9 +6,11 @@ import pathlib
 import random
 import signal
 import sys
+import traceback
 
 from faults import fault, kinds, workload, workloads  # noqa: F401
 from faults.cluster import Trouble
+from faults.page import write_page
 from faults.report import line, print_text
 from faults.run import Run
 from report import print_table
@@ -27,6 +29,7 @@ def parsed():
     running.add_argument("--minutes", type=float)
     running.add_argument("--nodes", **nodes)
     running.add_argument("--workloads", default=",".join(workload.REGISTRY))
+    running.add_argument("--report", type=lambda text: pathlib.Path(text).absolute())
     running.add_argument("--keep", action="store_true")
     running.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -69,6 +72,12 @@ def main():
         if run:
             say(f"scripts/faults: what there is of the run is in {run.folder}; the same again: {run.outcome.command}")
         return 2
+    except Exception:
+        # A mistake of the run's own, not of the cluster's; its nodes are gone by now.
+        traceback.print_exc()
+        if run:
+            say(f"scripts/faults: what there is of the run is in {run.folder}; the same again: {run.outcome.command}")
+        return 2
     except KeyboardInterrupt as signalled:
         say(f"scripts/faults: ended by {signalled}")
         if run:
@@ -76,13 +85,18 @@ def main():
         return 2
     if outcome.is_good and not given.keep:
         outcome.folder = None
+    page = given.report or (outcome.folder / "report.html" if outcome.folder else None)
+    if page:
+        write_page(outcome, page)
     run.clean_up(outcome.is_good)
     if not given.json:
         print_text(outcome)
+        if page:
+            print(f"report: {page}")
         if outcome.folder:
             print(f"data, logs and histories: {outcome.folder}")
         print()
-    print(line(outcome))
+    print(line(outcome, page))
     return 0 if outcome.is_good else 1
 
 

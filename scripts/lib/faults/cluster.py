@@ -63,6 +63,8 @@ class Node:
         self.environment, self.prefix = {}, []
         # How often it may end by itself without that being a fault of Cairn's.
         self.may_end = False
+        # It has lost everything and is not started again.
+        self.is_gone = False
 
     @property
     def data(self):
@@ -84,6 +86,12 @@ class Node:
     def answers(self):
         return self.is_running and not self.is_paused
 
+    def last_lines(self, count):
+        """The end of its log."""
+        with contextlib.suppress(OSError):
+            return self.log.read_text(errors="replace").splitlines(keepends=True)[-count:]
+        return []
+
 
 class Cluster:
     """The nodes of a run. `wiring` decides where they listen and how the network between them is broken."""
@@ -91,7 +99,7 @@ class Cluster:
     def __init__(self, root, binary, folder, size, wiring, environment=None):
         self.root, self.binary, self.folder, self.size, self.wiring = root, binary, folder, size, wiring
         self.environment = {**os.environ, **ENVIRONMENT, **(environment or {})}
-        self.nodes = {}
+        self.nodes, self.gone = {}, []
         self.unexpected = []  # (moment, node, how it ended)
         # The node whose disk goes wrong, if one does.
         self.unlucky = None
@@ -126,6 +134,19 @@ class Cluster:
         for node in self.nodes.values():
             node.config = path
 
+    def forget(self, number):
+        """A node that belongs to the cluster no more, or never came to."""
+        node = self.nodes.pop(number)
+        if node.is_running:
+            node.process.kill()
+            node.process.wait()
+        self.gone.append(node)
+
+    def forget_mount(self, number):
+        """Gives back the file system that a node had of its own."""
+        if os.path.ismount(self.nodes[number].data):
+            subprocess.run(["umount", str(self.nodes[number].data)], check=True)
+
     def remove(self):
         """Ends every process and gives back what the wiring took."""
         for node in self.nodes.values():
@@ -134,15 +155,14 @@ class Cluster:
         for node in self.nodes.values():
             if node.process:
                 node.process.wait()
-            if os.path.ismount(node.data):
-                subprocess.run(["umount", str(node.data)], check=False)
+            self.forget_mount(node.number)
         self.wiring.tear_down()
 
     # One node.
 
     def start_node(self, number, wait=True):
         node = self.nodes[number]
-        if node.is_running:
+        if node.is_running or node.is_gone:
             return
         words = [*self.wiring.prefix(number), *node.prefix, str(self.binary), "serve", "--data", str(node.data)]
         if node.config:
@@ -164,7 +184,7 @@ class Cluster:
             if not node.is_running:
                 if node.may_end:
                     return
-                raise Trouble(f"node {number} ended at once: {''.join(self.last_lines(number, 5))}")
+                raise Trouble(f"node {number} ended at once: {''.join(node.last_lines(5))}")
             with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
                 return
             time.sleep(0.05)
@@ -220,11 +240,6 @@ class Cluster:
                     how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
                     self.unexpected.append((time.monotonic(), number, f"ended by itself {how}"))
 
-    def last_lines(self, number, count=20):
-        with contextlib.suppress(OSError):
-            return self.nodes[number].log.read_text(errors="replace").splitlines(keepends=True)[-count:]
-        return []
-
     # The network.
 
     def cut(self, sources, targets, one_way=False):
@@ -246,8 +261,9 @@ class Cluster:
         self.notice_ends()
         for number in list(self.nodes):
             self.start_node(number, wait=False)
-        for number in list(self.nodes):
-            self.wait_until_listening(number)
+        for number, node in self.nodes.items():
+            if not node.is_gone:
+                self.wait_until_listening(number)
         self.heal()
 
     # What it says of itself.
@@ -262,9 +278,10 @@ class Cluster:
 
     def status(self, number, seconds=1.0):
         """What a node says of itself; None if it says nothing."""
-        if not self.nodes[number].answers:
+        node = self.nodes.get(number)
+        if node is None or not node.answers:
             return None
-        reply = ask(self.nodes[number].client, {"cairnStatus": 1}, seconds)
+        reply = ask(node.client, {"cairnStatus": 1}, seconds)
         return reply if reply and reply.get("ok") == 1 else None
 
     def statuses(self, seconds=1.0):

@@ -67,16 +67,22 @@ class Workers:
     """A process of clients for each workload."""
 
     def __init__(self, names, cluster, folder, seed, began):
-        self.processes = {}
+        self.cluster, self.folder, self.processes = cluster, folder, {}
+        self.tell_addresses()
         for name in names:
             process = subprocess.Popen(
                 [sys.executable, "-m", "faults.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 start_new_session=True, preexec_fn=die_with_parent)
             self.processes[name] = process
-            addresses = [node.client for node in cluster.nodes.values()]
             process.stdin.write(json.dumps({
-                "workload": name, "addresses": addresses, "folder": str(folder), "seed": seed, "began": began}) + "\n")
+                "workload": name, "folder": str(folder), "seed": seed, "began": began}) + "\n")
             process.stdin.flush()
+
+    def tell_addresses(self):
+        """Which nodes there are now; clients look when they connect anew."""
+        new = self.folder / "addresses.new"
+        new.write_text(json.dumps([node.client for node in self.cluster.nodes.values()]))
+        new.rename(self.folder / "addresses")
 
     def stop(self):
         """Lets every client finish what it does; fails if one of them made a mistake of its own."""
@@ -226,6 +232,7 @@ class Run:
         ended = history.now()
         kind.mend()
         self.cluster.mend()
+        self.workers.tell_addresses()
         start = self.outcome.began
         self.outcome.bands.append(Band(episode.fault, text, began - start, ended - start, history.now() - start))
 

@@ -1,6 +1,7 @@
 """A process of clients of one workload. It goes on until its standard input ends, so it never outlives the run."""
 
 import json
+import pathlib
 import sys
 import threading
 import time
@@ -23,11 +24,12 @@ def work(task, client, began, stopped, failures):
 
 def main():
     given = json.loads(sys.stdin.readline())
+    folder = pathlib.Path(given["folder"])
     task, stopped, failures, threads = workload.REGISTRY[given["workload"]](), threading.Event(), [], []
     for number in range(task.clients):
         name = f"{task.name}{number}"
-        client = workload.Client(
-            name, given["addresses"], number, Recorder(f"{given['folder']}/{task.name}-{number}.jsonl"), f"{given['seed']} {name}")
+        recorder = Recorder(folder / f"{task.name}-{number}.jsonl")
+        client = workload.Client(name, folder / "addresses", number, recorder, f"{given['seed']} {name}")
         threads.append(threading.Thread(target=work, args=(task, client, given["began"], stopped, failures)))
     for thread in threads:
         thread.start()

@@ -1,5 +1,6 @@
 """What a workload is, the list of them all, and what its clients work with."""
 
+import json
 import random
 import time
 
@@ -29,24 +30,26 @@ class Client:
     """One thread's way to the cluster: a driver on all nodes, or on one after another; with retries or without."""
 
     def __init__(self, name, addresses, number, recorder, seed):
+        # A file of the addresses there are: nodes come and go.
         self.name, self.addresses, self.recorder = name, addresses, recorder
         self.random = random.Random(seed)
         self.retries = number % 3 != 2
         self.is_direct = number % 2 == 1
         self.place = number
-        self.count = 0
+        self.count = self.failures = 0
         self.driver = None
         self.connect()
 
     def connect(self):
         if self.driver:
             self.driver.close()
+        addresses = json.loads(self.addresses.read_text())
         options = {**TIMEOUTS, "retryWrites": self.retries, "retryReads": self.retries}
         if self.is_direct:
-            address = self.addresses[self.place % len(self.addresses)]
+            address = addresses[self.place % len(addresses)]
             self.driver = MongoClient(f"mongodb://{address}/?directConnection=true", **options)
         else:
-            self.driver = MongoClient(f"mongodb://{','.join(self.addresses)}/", **options)
+            self.driver = MongoClient(f"mongodb://{','.join(addresses)}/", **options)
 
     @property
     def db(self):
@@ -76,7 +79,8 @@ class Client:
         operation = Operation(self.name, name, key, argument, result, outcome, began, now(), error)
         self.recorder.write(operation)
         if outcome != OK and not error.startswith(f"{DUPLICATE_KEY} "):
-            if self.is_direct:
+            self.failures += 1
+            if self.is_direct or self.failures % 20 == 0:
                 self.place += 1
                 self.connect()
             time.sleep(0.05)

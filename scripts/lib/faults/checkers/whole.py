@@ -45,11 +45,11 @@ def progress_verdict(histories, leaderless_until, mended):
 def endings_verdict(cluster):
     """No node ended by itself, and no log tells of a crash."""
     problems = [f"node {number} {how}" for _, number, how in cluster.unexpected]
-    for number, node in cluster.nodes.items():
-        for line in cluster.last_lines(number, 100_000):
+    for node in (*cluster.nodes.values(), *cluster.gone):
+        for line in node.last_lines(100_000):
             if CRASH.search(line):
-                problems.append(f"node {number}'s log: {line.strip()[:300]}")
-    return judged("no node crashed", problems, f"{len(cluster.nodes)} nodes ended only when they were told to", True)
+                problems.append(f"node {node.number}'s log: {line.strip()[:300]}")
+    return judged("no node crashed", problems, f"{len(cluster.nodes) + len(cluster.gone)} nodes ended only when they were told to", True)
 
 
 def resources_verdict(cluster, baseline, still_after=10):

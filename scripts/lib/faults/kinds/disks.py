@@ -4,6 +4,7 @@ In one run these befall one and the same node: a second damaged copy before the 
 promises to survive.
 """
 
+import errno
 import os
 import pathlib
 import shutil
@@ -134,10 +135,23 @@ class FullDisk(Fault):
             shutil.rmtree(kept)
             self.cluster.start_node(self.victim)
         free = self.random.choice((24, 8, 0)) * MIB
-        disk = os.statvfs(node.data)
-        with open(node.data / "ballast", "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, disk.f_bavail * disk.f_frsize - free))
+        self.leave(node.data, free)
         return f"node {self.victim} has {free // MIB} MiB left"
+
+    @staticmethod
+    def leave(folder, free):
+        """Fills the file system until so many bytes are left; the node writes meanwhile, so not to the byte."""
+        while True:
+            disk = os.statvfs(folder)
+            try:
+                with open(folder / "ballast", "ab") as file:
+                    os.posix_fallocate(file.fileno(), file.tell(), max(1, disk.f_bavail * disk.f_frsize - free))
+                return
+            except OSError as failure:
+                if failure.errno != errno.ENOSPC:
+                    raise
+                if disk.f_bavail == 0:
+                    return
 
     def mend(self):
         (self.cluster.nodes[self.victim].data / "ballast").unlink(missing_ok=True)

@@ -1,0 +1,177 @@
+"""The report as one HTML page that needs nothing else: the timeline, the counts, the verdicts, and how to repeat it."""
+
+import collections
+import html
+import math
+
+from faults.history import FAILED, OK, UNKNOWN
+from report import machine
+
+WIDTH, LEFT, RIGHT = 1100, 150, 20
+ROW, GAP = 110, 26
+COLOURS = ("#2f6f8f", "#b5651d", "#5b7f3a", "#8a4f7d", "#b0413e", "#4f5d8a", "#8a7a2f")
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1140px; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }
+h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
+table { border-collapse: collapse } th, td { text-align: left; padding: .2em 1em .2em 0; vertical-align: top }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
+tr + tr td { border-top: 1px solid #ddd }
+.kept { color: #2e6b34 } .broken { color: #a61c1c; font-weight: 600 } .undecided { color: #8a6d1a }
+pre { background: #f5f5f3; padding: .6em; overflow-x: auto; font-size: 13px } svg { max-width: 100%; height: auto }
+svg text { font: 12px system-ui, sans-serif; fill: #333 }
+"""
+
+
+def escape(value):
+    return html.escape(str(value))
+
+
+class Timeline:
+    """Draws what happened over time, a strip for each thing, with the faults as bands behind all of them."""
+
+    def __init__(self, outcome):
+        self.outcome = outcome
+        ends = [o.ended - outcome.began for operations in outcome.histories.values() for o in operations]
+        self.seconds = max([1.0, *ends, *(band.mended for band in outcome.bands)])
+        self.bins = max(20, min(400, math.ceil(self.seconds / 0.5)))
+        self.parts, self.top = [], 40
+
+    def x(self, moment):
+        return LEFT + (WIDTH - LEFT - RIGHT) * max(0.0, min(1.0, moment / self.seconds))
+
+    def add(self, text):
+        self.parts.append(text)
+
+    def label(self, text, height):
+        self.add(f'<text x="{LEFT - 10}" y="{self.top + height / 2 + 4:.0f}" text-anchor="end">{escape(text)}</text>')
+
+    def svg(self):
+        self.throughput()
+        self.latency()
+        self.errors()
+        self.leaders()
+        bottom = self.top
+        bands = []
+        for number, band in enumerate(self.outcome.bands):
+            left, right = self.x(band.began), self.x(band.ended)
+            note = escape(f"{band.fault}: {band.text}, {band.began:.1f} s to {band.ended:.1f} s, mended at {band.mended:.1f} s")
+            bands.append(f'<rect x="{left:.1f}" y="34" width="{max(1.0, right - left):.1f}" height="{bottom - 34}" fill="#d9534f" '
+                         f'fill-opacity="0.13"><title>{note}</title></rect>'
+                         f'<text x="{left:.1f}" y="{14 + 13 * (number % 2)}">{escape(band.fault)}</text>')
+        step = next(step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10**9) if self.seconds / step <= 14)
+        ticks = "".join(f'<text x="{self.x(s):.0f}" y="{bottom + 14}" text-anchor="middle">{s} s</text>'
+                        for s in range(0, int(self.seconds) + 1, step))
+        return (f'<svg viewBox="0 0 {WIDTH} {bottom + 22}" width="{WIDTH}" role="img" aria-label="what happened over time">'
+                f'{"".join(bands)}{"".join(self.parts)}{ticks}</svg>')
+
+    def binned(self, operations):
+        """For each part of the time, the operations that were acknowledged in it."""
+        found = [[] for _ in range(self.bins)]
+        for operation in operations:
+            place = int((operation.ended - self.outcome.began) / self.seconds * self.bins)
+            if operation.outcome == OK and 0 <= place < self.bins:
+                found[place].append(operation)
+        return found
+
+    def line(self, values, highest, colour, title):
+        points = " ".join(
+            f"{self.x((place + 0.5) * self.seconds / self.bins):.1f},{self.top + ROW - ROW * min(1.0, value / highest):.1f}"
+            for place, value in enumerate(values) if value is not None)
+        self.add(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"><title>{escape(title)}</title></polyline>')
+
+    def frame(self, name, highest):
+        self.add(f'<rect x="{LEFT}" y="{self.top}" width="{WIDTH - LEFT - RIGHT}" height="{ROW}" fill="none" stroke="#ccc"/>')
+        self.label(name, ROW)
+        self.add(f'<text x="{LEFT - 10}" y="{self.top + 10}" text-anchor="end">{escape(highest)}</text>')
+
+    def throughput(self):
+        width = self.seconds / self.bins
+        rates = {name: [len(part) / width for part in self.binned(operations)] for name, operations in self.outcome.histories.items()}
+        highest = max([1.0, *(rate for values in rates.values() for rate in values)])
+        self.frame("operations a second", f"{highest:.0f}")
+        for number, (name, values) in enumerate(rates.items()):
+            self.line(values, highest, COLOURS[number % len(COLOURS)], name)
+        self.top += ROW + 6
+        for number, name in enumerate(rates):
+            self.add(f'<text x="{LEFT + number * 90}" y="{self.top + 10}" style="fill:{COLOURS[number % len(COLOURS)]}">{escape(name)}</text>')
+        self.top += GAP
+
+    def latency(self):
+        parts = self.binned([o for operations in self.outcome.histories.values() for o in operations])
+        spans = [sorted(o.ended - o.began for o in part) for part in parts]
+        median = [span[len(span) // 2] * 1000 if span else None for span in spans]
+        slow = [span[min(len(span) - 1, len(span) * 99 // 100)] * 1000 if span else None for span in spans]
+        highest = max([10.0, *(value for value in slow if value is not None)])
+
+        def scaled(values):
+            return [None if value is None else math.log10(1 + value) for value in values]
+
+        self.frame("p50 and p99 in ms (log)", f"{highest:.0f}")
+        self.line(scaled(median), math.log10(1 + highest), COLOURS[0], "median")
+        self.line(scaled(slow), math.log10(1 + highest), COLOURS[1], "99th percentile")
+        self.top += ROW + GAP
+
+    def errors(self):
+        height = 24
+        self.label("failed, unknown", height)
+        for operations in self.outcome.histories.values():
+            marks = [o for o in operations if o.outcome != OK and not o.error.startswith("11000 ")]
+            for operation in marks[:: max(1, len(marks) // 500)]:
+                x, colour = self.x(operation.ended - self.outcome.began), "#a61c1c" if operation.outcome == UNKNOWN else "#b58900"
+                self.add(f'<path d="M{x:.1f} {self.top}v{height}" stroke="{colour}"><title>{escape(operation)}</title></path>')
+        self.top += height + GAP
+
+    def leaders(self):
+        height = 16
+        groups = sorted({group for _, leaders in self.outcome.leaders for group in leaders})
+        nodes = sorted({leader for _, leaders in self.outcome.leaders for leader in leaders.values() if leader})
+        samples = self.outcome.leaders
+        for group in groups[:24]:
+            self.label(f"group {group}", height)
+            start = 0
+            for place in range(1, len(samples) + 1):
+                leader = samples[start][1].get(group)
+                if place < len(samples) and samples[place][1].get(group) == leader:
+                    continue
+                left = self.x(samples[start][0])
+                right = self.x(samples[place][0] if place < len(samples) else self.seconds)
+                colour = COLOURS[nodes.index(leader) % len(COLOURS)] if leader else "#fff"
+                who = f"node {leader} leads group {group}" if leader else f"nobody is known to lead group {group}"
+                self.add(f'<rect x="{left:.1f}" y="{self.top}" width="{max(0.5, right - left):.1f}" height="{height - 3}" fill="{colour}" '
+                         f'stroke="#999" stroke-width="0.3"><title>{who} from {samples[start][0]:.1f} s</title></rect>')
+                start = place
+            self.top += height
+        for number, node in enumerate(nodes):
+            self.add(f'<text x="{LEFT + number * 70}" y="{self.top + 14}" style="fill:{COLOURS[number % len(COLOURS)]}">node {node}</text>')
+        self.top += GAP
+
+
+def write_page(outcome, path):
+    verdicts = "".join(
+        f'<tr><td class="{verdict.word.lower()}">{verdict.word}</td><td>{escape(verdict.name)}</td><td>{escape(verdict.text)}'
+        + (f'<pre>{escape(chr(10).join(map(str, verdict.details)))}</pre>' if verdict.details and verdict.kept is False else "")
+        + "</td></tr>" for verdict in outcome.verdicts)
+    rows = ""
+    for name, operations in outcome.histories.items():
+        count = collections.Counter(o.outcome for o in operations)
+        cells = "".join(f'<td class="number">{count[what]}</td>' for what in (OK, FAILED, UNKNOWN))
+        rows += f"<tr><td>{escape(name)}</td>{cells}</tr>"
+    bands = "".join(
+        f'<tr><td class="number">{band.began:.1f} s</td><td class="number">{band.ended:.1f} s</td>'
+        f'<td class="number">{band.mended:.1f} s</td><td>{escape(band.fault)}</td><td>{escape(band.text)}</td></tr>'
+        for band in outcome.bands)
+    word = "every promise was kept" if outcome.is_good else "a promise was broken"
+    path.write_text(f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Cairn under faults: {escape(outcome.what)}, seed {outcome.seed}</title>
+<style>{STYLE}</style></head><body>
+<h1>Cairn under faults: <span class="{'kept' if outcome.is_good else 'broken'}">{word}</span></h1>
+<p>{escape(outcome.what)}, seed {outcome.seed}, {outcome.nodes} nodes ({escape(outcome.wiring)}), Cairn {escape(outcome.version)},
+{escape(machine())}. The same again:</p><pre>{escape(outcome.command)}</pre>
+<h2>What happened</h2>{Timeline(outcome).svg()}
+<h2>Verdicts</h2><table>{verdicts}</table>
+<h2>What clients were told</h2>
+<table><tr><th>workload</th><th class="number">acknowledged</th><th class="number">failed</th><th class="number">unknown</th></tr>{rows}</table>
+<h2>Faults</h2>
+<table><tr><th class="number">from</th><th class="number">to</th><th class="number">mended</th><th>fault</th><th>what</th></tr>{bands}</table>
+</body></html>
+""")
