@@ -36,14 +36,17 @@ GOOD = {
         did("write", "x", None, 0, 1, UNKNOWN), did("read", None, None, 2, 3), did("read", None, "x", 4, 5)]),
     "an unknown write may never happen": (Register, [did("write", "x", None, 0, 1, UNKNOWN), did("read", None, None, 2, 3)]),
     "of two that compare one sets": (Register, [
-        did("write", "x", None, 0, 1), did("cas", ["x", "y"], True, 2, 4), did("cas", ["x", "z"], False, 2, 4), did("read", None, "y", 5, 6)]),
+        did("write", "x", None, 0, 1), did("cas", ["x", "y"], True, 2, 4), did("cas", ["x", "z"], False, 2, 4),
+        did("read", None, "y", 5, 6)]),
     "an unknown compare-and-set explains a refusal": (Register, [
         did("write", "x", None, 0, 1), did("cas", ["x", "y"], None, 2, 3, UNKNOWN), did("cas", ["x", "z"], False, 4, 5)]),
     "a failed write is as none": (Register, [did("write", "x", None, 0, 1, FAILED), did("read", None, None, 2, 3)]),
     "moments that touch are concurrent": (Register, [did("write", "x", None, 0, 1), did("read", None, None, 1, 2)]),
     "additions in any order": (Counter, [did("add", None, 2, 0, 5), did("add", None, 1, 0, 5), did("read", None, 2, 6, 7)]),
-    "an unknown addition": (Counter, [did("add", None, None, 0, 1, UNKNOWN), did("add", None, 2, 2, 3), did("read", None, 2, 4, 5)]),
-    "a list in order": (AppendList, [did("append", "x", None, 0, 1), did("append", "y", None, 2, 3), did("read", None, ["x", "y"], 4, 5)]),
+    "an unknown addition": (Counter, [
+        did("add", None, None, 0, 1, UNKNOWN), did("add", None, 2, 2, 3), did("read", None, 2, 4, 5)]),
+    "a list in order": (AppendList, [
+        did("append", "x", None, 0, 1), did("append", "y", None, 2, 3), did("read", None, ["x", "y"], 4, 5)]),
 }
 
 BAD = {
@@ -154,7 +157,9 @@ def test_a_seed_draws_the_same_schedule_again_and_all_draws_each_fault_once():
     possible = list(fault.REGISTRY.values())
     assert schedule.draw(possible, 7, 120) == schedule.draw(possible, 7, 120)
     assert schedule.draw(possible, 7, 120) != schedule.draw(possible, 8, 120)
-    assert [episode.fault for episode in schedule.draw(possible, 7, 1, each_once=True)] == list(fault.REGISTRY)
+    once = schedule.draw(possible, 7, 1, each_once=True)
+    assert [episode.fault for episode in once] == list(fault.REGISTRY)
+    assert [episode.seconds for episode in once] == [kind.seconds[0] for kind in possible]
     episodes = schedule.draw(possible[:3], 7, 60)
     assert all(later.begins >= earlier.begins + earlier.seconds for earlier, later in zip(episodes, episodes[1:]))
 
@@ -174,7 +179,8 @@ def test_the_page_shows_what_happened_and_runs_nothing(tmp_path):
 
 def faults(tmp_path, *words, timeout=300):
     environment = {"CAIRN_BINARY": str(ROOT / ".build/release/cairn"), **os.environ, "CAIRN_FAULTS_DIR": str(tmp_path / "runs")}
-    return subprocess.run([str(ROOT / "scripts/faults"), *words], env=environment, text=True, capture_output=True, timeout=timeout)
+    return subprocess.run(
+        [str(ROOT / "scripts/faults"), *words], env=environment, text=True, capture_output=True, timeout=timeout)
 
 
 def test_list_names_faults_and_workloads_and_what_does_not_exist_is_refused(tmp_path):
@@ -188,8 +194,9 @@ def test_list_names_faults_and_workloads_and_what_does_not_exist_is_refused(tmp_
     assert faults(tmp_path).returncode == 2
 
 
-def test_a_short_run_keeps_every_promise_and_leaves_nothing_behind(tmp_path):
-    done = faults(tmp_path, "run", "sigkill", "--minutes", "0.3", "--seed", "1", "--report", str(tmp_path / "report.html"))
+@pytest.mark.parametrize("what, minutes", [("sigkill", "0.3"), ("random", "0.7")])
+def test_a_short_run_keeps_every_promise_and_leaves_nothing_behind(tmp_path, what, minutes):
+    done = faults(tmp_path, "run", what, "--minutes", minutes, "--seed", "1", "--report", str(tmp_path / "report.html"))
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["good"] and told["seed"] == 1 and told["episodes"]

@@ -15,6 +15,8 @@ from faults.report import line, print_text
 from faults.run import Run
 from report import print_table
 
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 def parsed():
     parser = argparse.ArgumentParser(prog="scripts/faults")
@@ -54,10 +56,13 @@ def main():
         print(text, file=sys.stderr, flush=True)
 
     def end(number, _):
+        # Cleaning up is not interrupted.
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     # Whatever ends the run, its nodes end with it.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, end)
     run = outcome = None
     try:
@@ -65,7 +70,8 @@ def main():
         if unknown := [name for name in names if name not in workload.REGISTRY]:
             raise Trouble(f"there is no workload '{unknown[0]}'; see scripts/faults list")
         seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 31)
-        run = Run(given.root, given.what, seed, given.minutes, given.nodes, names, (lambda _: None) if given.json else say, given.keep)
+        tell = (lambda _: None) if given.json else say
+        run = Run(given.root, given.what, seed, given.minutes, given.nodes, names, tell, given.keep)
         outcome = run.make()
     except Trouble as trouble:
         say(f"scripts/faults: {trouble}")

@@ -14,6 +14,7 @@ import time
 import bson
 
 START_SECONDS = 60
+STOP_SECONDS = 30
 # Small enough that a run of a minute flushes, compacts, purges its log and sends snapshots.
 ENVIRONMENT = {
     "CAIRN_STORAGE_MEMTABLE_BYTES": str(1 << 20), "CAIRN_RAFT_LOG_BYTES": str(4 << 20), "CAIRN_RAFT_LOG_ENTRIES": "2000",
@@ -22,7 +23,7 @@ ENVIRONMENT = {
 
 
 class Trouble(Exception):
-    """The run itself cannot go on: a node that does not start, a tool that fails."""
+    """Something does not go on: a node that does not start, a tool that fails, a group without a leader."""
 
 
 def ask(address, command, seconds=2.0):
@@ -61,7 +62,7 @@ class Node:
         self.config = None
         # What a fault wants the next start to have.
         self.environment, self.prefix = {}, []
-        # How often it may end by itself without that being a fault of Cairn's.
+        # Whether it may end by itself now without that being a fault of Cairn's.
         self.may_end = False
         # It has lost everything and is not started again.
         self.is_gone = False
@@ -103,6 +104,8 @@ class Cluster:
         self.unexpected = []  # (moment, node, how it ended)
         # The node whose disk goes wrong, if one does.
         self.unlucky = None
+        # What faults want undone when all processes have ended.
+        self.at_end = []
 
     # Its life.
 
@@ -145,10 +148,10 @@ class Cluster:
     def forget_mount(self, number):
         """Gives back the file system that a node had of its own."""
         if os.path.ismount(self.nodes[number].data):
-            subprocess.run(["umount", str(self.nodes[number].data)], check=True)
+            subprocess.run(["umount", str(self.nodes[number].data)], check=False)
 
     def remove(self):
-        """Ends every process and gives back what the wiring took."""
+        """Ends every process, and gives back whatever the run has taken."""
         for node in self.nodes.values():
             if node.is_running:
                 node.process.kill()
@@ -156,6 +159,8 @@ class Cluster:
             if node.process:
                 node.process.wait()
             self.forget_mount(node.number)
+        for undo in self.at_end:
+            undo()
         self.wiring.tear_down()
 
     # One node.
@@ -164,9 +169,10 @@ class Cluster:
         node = self.nodes[number]
         if node.is_running or node.is_gone:
             return
-        words = [*self.wiring.prefix(number), *node.prefix, str(self.binary), "serve", "--data", str(node.data)]
+        words = [*node.prefix, *self.wiring.prefix(number), str(self.binary), "serve", "--data", str(node.data)]
+        words.append("--enable-test-commands")
         if node.config:
-            words += ["--config", str(node.config), "--node", str(number), "--enable-test-commands"]
+            words += ["--config", str(node.config), "--node", str(number)]
         with open(node.log, "a") as log:
             log.write(f"--- start at {time.strftime('%H:%M:%S')}\n")
             log.flush()
@@ -190,22 +196,6 @@ class Cluster:
             time.sleep(0.05)
         raise Trouble(f"node {number} does not answer on {node.client} after {START_SECONDS} s; its log is {node.log}")
 
-    def end_node(self, number, how=signal.SIGKILL, seconds=30):
-        node = self.nodes[number]
-        if not node.is_running:
-            return
-        self.resume(number)
-        node.process.send_signal(how)
-        try:
-            status = node.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.unexpected.append((time.monotonic(), number, f"is still there {seconds} s after signal {how.name}"))
-            node.process.kill()
-            status = node.process.wait()
-        if how == signal.SIGTERM and status not in (0, -signal.SIGTERM):
-            self.unexpected.append((time.monotonic(), number, f"ended with status {status} when asked to stop"))
-        node.process = None
-
     def kill(self, *numbers):
         """SIGKILL to all of them, and only then waits for any."""
         for number in numbers:
@@ -217,7 +207,22 @@ class Cluster:
                 self.nodes[number].process = None
 
     def stop(self, number):
-        self.end_node(number, signal.SIGTERM)
+        """SIGTERM, which a node has half a minute to obey."""
+        node = self.nodes[number]
+        if not node.is_running:
+            return
+        self.resume(number)
+        node.process.terminate()
+        try:
+            status = node.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.unexpected.append((time.monotonic(), number, f"was still there {STOP_SECONDS} s after SIGTERM"))
+            node.process.kill()
+            node.process.wait()
+        else:
+            if status not in (0, -signal.SIGTERM):
+                self.unexpected.append((time.monotonic(), number, f"ended with status {status} when asked to stop"))
+        node.process = None
 
     def pause(self, number):
         node = self.nodes[number]

@@ -54,9 +54,9 @@ class Timeline:
         bands = []
         for number, band in enumerate(self.outcome.bands):
             left, right = self.x(band.began), self.x(band.ended)
-            note = escape(f"{band.fault}: {band.text}, {band.began:.1f} s to {band.ended:.1f} s, mended at {band.mended:.1f} s")
-            bands.append(f'<rect x="{left:.1f}" y="34" width="{max(1.0, right - left):.1f}" height="{bottom - 34}" fill="#d9534f" '
-                         f'fill-opacity="0.13"><title>{note}</title></rect>'
+            note = f"{band.fault}: {band.text}, {band.began:.1f} s to {band.ended:.1f} s, mended at {band.mended:.1f} s"
+            place = f'x="{left:.1f}" y="34" width="{max(1.0, right - left):.1f}" height="{bottom - 34}"'
+            bands.append(f'<rect {place} fill="#d9534f" fill-opacity="0.13"><title>{escape(note)}</title></rect>'
                          f'<text x="{left:.1f}" y="{14 + 13 * (number % 2)}">{escape(band.fault)}</text>')
         step = next(step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10**9) if self.seconds / step <= 14)
         ticks = "".join(f'<text x="{self.x(s):.0f}" y="{bottom + 14}" text-anchor="middle">{s} s</text>'
@@ -77,24 +77,30 @@ class Timeline:
         points = " ".join(
             f"{self.x((place + 0.5) * self.seconds / self.bins):.1f},{self.top + ROW - ROW * min(1.0, value / highest):.1f}"
             for place, value in enumerate(values) if value is not None)
-        self.add(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"><title>{escape(title)}</title></polyline>')
+        self.add(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4">'
+                 f'<title>{escape(title)}</title></polyline>')
 
     def frame(self, name, highest):
         self.add(f'<rect x="{LEFT}" y="{self.top}" width="{WIDTH - LEFT - RIGHT}" height="{ROW}" fill="none" stroke="#ccc"/>')
         self.label(name, ROW)
         self.add(f'<text x="{LEFT - 10}" y="{self.top + 10}" text-anchor="end">{escape(highest)}</text>')
 
+    def legend(self, names, width):
+        for number, name in enumerate(names):
+            colour = COLOURS[number % len(COLOURS)]
+            self.add(f'<text x="{LEFT + number * width}" y="{self.top + 12}" style="fill:{colour}">{escape(name)}</text>')
+        self.top += GAP
+
     def throughput(self):
         width = self.seconds / self.bins
-        rates = {name: [len(part) / width for part in self.binned(operations)] for name, operations in self.outcome.histories.items()}
+        rates = {name: [len(part) / width for part in self.binned(operations)]
+                 for name, operations in self.outcome.histories.items()}
         highest = max([1.0, *(rate for values in rates.values() for rate in values)])
         self.frame("operations a second", f"{highest:.0f}")
         for number, (name, values) in enumerate(rates.items()):
             self.line(values, highest, COLOURS[number % len(COLOURS)], name)
         self.top += ROW + 6
-        for number, name in enumerate(rates):
-            self.add(f'<text x="{LEFT + number * 90}" y="{self.top + 10}" style="fill:{COLOURS[number % len(COLOURS)]}">{escape(name)}</text>')
-        self.top += GAP
+        self.legend(rates, 90)
 
     def latency(self):
         parts = self.binned([o for operations in self.outcome.histories.values() for o in operations])
@@ -106,7 +112,7 @@ class Timeline:
         def scaled(values):
             return [None if value is None else math.log10(1 + value) for value in values]
 
-        self.frame("p50 and p99 in ms (log)", f"{highest:.0f}")
+        self.frame("p50, p99 in ms (log)", f"{highest:.0f}")
         self.line(scaled(median), math.log10(1 + highest), COLOURS[0], "median")
         self.line(scaled(slow), math.log10(1 + highest), COLOURS[1], "99th percentile")
         self.top += ROW + GAP
@@ -137,13 +143,12 @@ class Timeline:
                 right = self.x(samples[place][0] if place < len(samples) else self.seconds)
                 colour = COLOURS[nodes.index(leader) % len(COLOURS)] if leader else "#fff"
                 who = f"node {leader} leads group {group}" if leader else f"nobody is known to lead group {group}"
-                self.add(f'<rect x="{left:.1f}" y="{self.top}" width="{max(0.5, right - left):.1f}" height="{height - 3}" fill="{colour}" '
-                         f'stroke="#999" stroke-width="0.3"><title>{who} from {samples[start][0]:.1f} s</title></rect>')
+                place = f'x="{left:.1f}" y="{self.top}" width="{max(0.5, right - left):.1f}" height="{height - 3}"'
+                self.add(f'<rect {place} fill="{colour}" stroke="#999" stroke-width="0.3">'
+                         f'<title>{who} from {samples[start][0]:.1f} s</title></rect>')
                 start = place
             self.top += height
-        for number, node in enumerate(nodes):
-            self.add(f'<text x="{LEFT + number * 70}" y="{self.top + 14}" style="fill:{COLOURS[number % len(COLOURS)]}">node {node}</text>')
-        self.top += GAP
+        self.legend([f"node {node}" for node in nodes], 70)
 
 
 def write_page(outcome, path):
@@ -151,12 +156,14 @@ def write_page(outcome, path):
         f'<tr><td class="{verdict.word.lower()}">{verdict.word}</td><td>{escape(verdict.name)}</td><td>{escape(verdict.text)}'
         + (f'<pre>{escape(chr(10).join(map(str, verdict.details)))}</pre>' if verdict.details and verdict.kept is False else "")
         + "</td></tr>" for verdict in outcome.verdicts)
-    rows = ""
+    heads = "".join(f'<th class="number">{head}</th>' for head in ("acknowledged", "failed", "unknown"))
+    rows = f"<tr><th>workload</th>{heads}</tr>"
     for name, operations in outcome.histories.items():
         count = collections.Counter(o.outcome for o in operations)
         cells = "".join(f'<td class="number">{count[what]}</td>' for what in (OK, FAILED, UNKNOWN))
         rows += f"<tr><td>{escape(name)}</td>{cells}</tr>"
-    bands = "".join(
+    heads = "".join(f'<th class="number">{head}</th>' for head in ("from", "to", "mended"))
+    bands = f"<tr>{heads}<th>fault</th><th>what</th></tr>" + "".join(
         f'<tr><td class="number">{band.began:.1f} s</td><td class="number">{band.ended:.1f} s</td>'
         f'<td class="number">{band.mended:.1f} s</td><td>{escape(band.fault)}</td><td>{escape(band.text)}</td></tr>'
         for band in outcome.bands)
@@ -170,8 +177,8 @@ def write_page(outcome, path):
 <h2>What happened</h2>{Timeline(outcome).svg()}
 <h2>Verdicts</h2><table>{verdicts}</table>
 <h2>What clients were told</h2>
-<table><tr><th>workload</th><th class="number">acknowledged</th><th class="number">failed</th><th class="number">unknown</th></tr>{rows}</table>
+<table>{rows}</table>
 <h2>Faults</h2>
-<table><tr><th class="number">from</th><th class="number">to</th><th class="number">mended</th><th>fault</th><th>what</th></tr>{bands}</table>
+<table>{bands}</table>
 </body></html>
 """)

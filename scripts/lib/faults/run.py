@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import threading
 import time
 
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from faults import fault, history, kinds, schedule, workload, workloads  # noqa: F401
 from faults.checkers import whole
+from faults.checkers.verdict import Verdict
 from faults.cluster import Cluster, Trouble, die_with_parent
 from faults.wiring import Loopback, Namespaces
 
@@ -24,6 +27,8 @@ TICK_SECONDS = 0.25
 SAMPLE_SECONDS = 0.5
 # Clients go on so long after the last fault.
 AFTERMATH_SECONDS = 12.0
+# A run of all faults takes so long for each, unless it is told otherwise.
+MINUTES_EACH = 0.2
 # What all searches of a run's checkers may take together.
 SEARCH_SECONDS = 60.0
 
@@ -126,11 +131,11 @@ class Run:
     """Makes a cluster, breaks it, judges it, and removes it, whatever happens."""
 
     def __init__(self, root, what, seed, minutes, nodes, workload_names, say, keep=False):
-        self.root, self.keep, self.say = root, keep, say
-        self.faults = self.chosen(what, nodes)
+        self.keep, self.say = keep, say
+        self.faults = chosen(what, nodes)
         self.each_once = what == "all"
         if minutes is None:
-            minutes = 0.3 * len(self.faults) if self.each_once else 1.0
+            minutes = MINUTES_EACH * len(self.faults) if self.each_once else 1.0
         self.workloads = {name: workload.REGISTRY[name]() for name in workload_names}
         command = f"scripts/faults run {what} --seed {seed} --minutes {minutes:g} --nodes {nodes}"
         if set(workload_names) != set(workload.REGISTRY):
@@ -139,32 +144,20 @@ class Run:
         version = subprocess.run([binary, "--version"], text=True, capture_output=True, check=True).stdout.strip()
         self.parent = pathlib.Path(os.environ.get("CAIRN_FAULTS_DIR", root / ".cairn-faults")).absolute()
         self.parent.mkdir(parents=True, exist_ok=True)
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=self.parent))
-        self.wiring = Namespaces() if os.geteuid() == 0 else Loopback()
-        self.cluster = Cluster(root, binary, self.folder, nodes, self.wiring)
-        self.outcome = Outcome(command, what, seed, nodes, minutes, self.wiring.name, version, folder=self.folder)
+        unmount_leftovers(self.parent)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=self.parent))
+        wiring = Namespaces() if Namespaces.are_possible() else Loopback()
+        self.cluster = Cluster(root, binary, self.folder, nodes, wiring)
+        self.outcome = Outcome(command, what, seed, nodes, minutes, wiring.name, version, folder=self.folder)
         self.workers = self.sampler = None
-
-    @staticmethod
-    def chosen(what, nodes):
-        possible = [kind for kind in fault.REGISTRY.values() if not kind.missing(nodes)]
-        if what == "all":
-            return possible
-        if what == "random":
-            # What takes minutes for one time is for those who ask for it.
-            return [kind for kind in possible if kind.seconds[0] < 20]
-        if what not in fault.REGISTRY:
-            raise Trouble(f"there is no fault '{what}'; see scripts/faults list")
-        if reason := fault.REGISTRY[what].missing(nodes):
-            raise Trouble(f"{what} cannot be had here: it {reason}")
-        return [fault.REGISTRY[what]]
+        self.baseline, self.mended = {}, 0.0
 
     def make(self):
-        """The run. Its folder stays if something went wrong."""
+        """The run, from the first node's start to the last one's end."""
         try:
-            self.work()
+            self.start()
+            self.break_and_mend()
             self.judge()
-            self.note(f"{sum(len(o) for o in self.outcome.histories.values())} operations, {len(self.outcome.bands)} faults")
         finally:
             if self.sampler:
                 self.sampler.stop()
@@ -186,34 +179,41 @@ class Run:
 
     # The faults.
 
-    def work(self):
+    def start(self):
         outcome, cluster = self.outcome, self.cluster
         self.note(f"{outcome.nodes} nodes start; their folder is {self.folder}")
         cluster.start()
         with MongoClient(cluster.uri) as client:
             for task in self.workloads.values():
                 task.prepare(client[workload.DATABASE])
-        plan = schedule.draw(self.faults, outcome.seed, outcome.minutes * 60, self.each_once)
+        self.histories = self.folder / "histories"
+        self.histories.mkdir()
         outcome.began = history.now()
-        histories = self.folder / "histories"
-        histories.mkdir()
-        self.workers = Workers(self.workloads, cluster, histories, outcome.seed, outcome.began)
+        self.workers = Workers(self.workloads, cluster, self.histories, outcome.seed, outcome.began)
         self.sampler = Sampler(cluster, outcome)
         self.sampler.start()
+
+    def break_and_mend(self):
+        outcome, cluster = self.outcome, self.cluster
+        plan = schedule.draw(self.faults, outcome.seed, outcome.minutes * 60, self.each_once)
         self.wait_until(outcome.began + schedule.WARM_UP_SECONDS)
         self.baseline = {number: (cluster.descriptors(number), cluster.resident_bytes(number)) for number in cluster.numbers}
-        shift = 0.0
-        for episode in plan:
-            # A fault that took longer than was drawn moves those after it.
-            self.wait_until(outcome.began + episode.begins + shift)
-            self.happen(episode)
-            shift = max(shift, history.now() - outcome.began - episode.begins - episode.seconds)
+        late, name = 0.0, "the cluster can be mended"
+        try:
+            for episode in plan:
+                # A fault that took longer than was drawn moves those after it.
+                self.wait_until(outcome.began + episode.begins + late)
+                self.happen(episode)
+                late = max(late, history.now() - outcome.began - episode.begins - episode.seconds)
+            outcome.verdicts.append(Verdict(name, True, f"{len(outcome.bands)} faults were"))
+        except Trouble as trouble:
+            self.note(str(trouble))
+            outcome.verdicts.append(Verdict(name, False, f"not after {outcome.bands[-1].fault}", str(trouble).splitlines()))
         self.mended = history.now()
         self.wait_until(self.mended + AFTERMATH_SECONDS)
         self.workers.stop()
         self.sampler.stop()
-        cluster.notice_ends()
-        outcome.histories = {name: history.load(histories, name) for name in self.workloads}
+        outcome.histories = {name: history.load(self.histories, name) for name in self.workloads}
 
     def wait_until(self, moment):
         while (left := moment - history.now()) > 0:
@@ -222,36 +222,73 @@ class Run:
 
     def happen(self, episode):
         kind = fault.REGISTRY[episode.fault](self.cluster, random.Random(episode.seed))
-        began = history.now()
-        text = kind.inject()
-        self.note(f"{episode.fault}: {text} ({episode.seconds:.1f} s)")
-        while history.now() < began + episode.seconds:
-            time.sleep(min(TICK_SECONDS, max(0.0, began + episode.seconds - history.now())))
-            kind.tick()
-            self.cluster.notice_ends()
-        ended = history.now()
-        kind.mend()
-        self.cluster.mend()
-        self.workers.tell_addresses()
-        start = self.outcome.began
-        self.outcome.bands.append(Band(episode.fault, text, began - start, ended - start, history.now() - start))
+        start, began = self.outcome.began, history.now()
+        band = Band(episode.fault, "", began - start, began - start, began - start)
+        self.outcome.bands.append(band)
+        try:
+            band.text = kind.inject()
+            self.note(f"{episode.fault}: {band.text} ({episode.seconds:.1f} s)")
+            while (left := began + episode.seconds - history.now()) > 0:
+                time.sleep(min(TICK_SECONDS, left))
+                kind.tick()
+                self.cluster.notice_ends()
+            band.ended = history.now() - start
+            kind.mend()
+            self.cluster.mend()
+            self.workers.tell_addresses()
+        finally:
+            band.mended = history.now() - start
+            band.ended = max(band.ended, band.began)
 
     # The judges.
 
     def judge(self):
         outcome, cluster = self.outcome, self.cluster
         self.note("the clients have stopped; the checkers look at what they were told and at what is there")
-        led_again = next((moment for moment, leaders in outcome.leaders
-                          if moment >= self.mended - outcome.began and leaders and all(leaders.values())), None)
-        verdicts = outcome.verdicts
-        verdicts.append(whole.progress_verdict(
-            outcome.histories, None if led_again is None else led_again + outcome.began, self.mended))
+        leaderless_until = next((outcome.began + moment for moment, leaders in outcome.leaders
+                                 if outcome.began + moment >= self.mended and leaders and all(leaders.values())), None)
+        outcome.verdicts.append(whole.progress_verdict(outcome.histories, leaderless_until, self.mended))
         with MongoClient(cluster.uri, serverSelectionTimeoutMS=20000) as client:
             db = client[workload.DATABASE]
             for name, task in self.workloads.items():
-                verdicts += task.verdicts(outcome.histories[name], task.read_back(db), SEARCH_SECONDS / len(self.workloads))
-            verdicts.append(whole.indexes_verdict(db))
-        verdicts.append(whole.replicas_verdict(cluster))
-        verdicts.append(whole.resources_verdict(cluster, self.baseline))
+                self.ask(f"the workload {name}", lambda: task.verdicts(
+                    outcome.histories[name], task.read_back(db), SEARCH_SECONDS / len(self.workloads)))
+            self.ask("documents and index entries agree", lambda: [whole.indexes_verdict(db)])
+        self.ask("all replicas are equal", lambda: [whole.replicas_verdict(cluster)])
+        outcome.verdicts.append(whole.resources_verdict(cluster, self.baseline))
         cluster.notice_ends()
-        verdicts.append(whole.endings_verdict(cluster))
+        outcome.verdicts.append(whole.endings_verdict(cluster))
+        count = sum(len(operations) for operations in outcome.histories.values())
+        self.note(f"{count} operations were judged")
+
+    def ask(self, name, judge):
+        """A judge who cannot see anything, because the cluster does not answer, has seen enough."""
+        try:
+            self.outcome.verdicts += judge()
+        except (PyMongoError, Trouble) as failure:
+            reason = f"{type(failure).__name__}: {failure}"
+            self.outcome.verdicts.append(Verdict(name, False, "the cluster cannot be read", [reason]))
+
+
+def chosen(what, nodes):
+    """The kinds of faults that a run is about."""
+    possible = [kind for kind in fault.REGISTRY.values() if not kind.missing(nodes)]
+    if what == "all":
+        return possible
+    if what == "random":
+        # What takes minutes for one time is for those who ask for it.
+        return [kind for kind in possible if kind.seconds[0] < 20]
+    if what not in fault.REGISTRY:
+        raise Trouble(f"there is no fault '{what}'; see scripts/faults list")
+    if reason := fault.REGISTRY[what].missing(nodes):
+        raise Trouble(f"{what} cannot be had here: it {reason}")
+    return [fault.REGISTRY[what]]
+
+
+def unmount_leftovers(parent):
+    """Gives back the file systems of runs that were killed; their folders stay for whoever wants to know why."""
+    for mount in pathlib.Path("/proc/mounts").read_text().splitlines():
+        place = mount.split()[1]
+        found = re.match(rf"{re.escape(str(parent))}/run-(\d+)-", place)
+        if found and not os.path.exists(f"/proc/{found[1]}"):
+            subprocess.run(["umount", place], check=False)

@@ -17,25 +17,19 @@ class Episode:
     seed: int
 
 
-def draw(names, seed, seconds, each_once=False):
-    """Faults one after another, with rests in between, until `seconds` are over; at least one. With `each_once` every name has its
-    turn, however long that takes."""
+def draw(kinds, seed, seconds, each_once=False):
+    """Faults one after another, with rests in between, until `seconds` are over; at least one.
+
+    With `each_once` every kind has its turn, in order, again and again until the time is over, and once in any case.
+    """
     source = random.Random(seed)
-    episodes, moment, left = [], WARM_UP_SECONDS, list(names)
-    while True:
-        if each_once:
-            if not left:
-                return episodes
-            fault = left.pop(0)
-        else:
-            if episodes and moment > seconds:
-                return episodes
-            fault = source.choice(names)
-        length = source.random()
-        episodes.append(Episode(moment, length, fault.name, source.getrandbits(32)))
-        low, high = fault.seconds
-        episodes[-1].seconds = low + (high - low) * length
-        if not each_once:
-            # One that would go on for long after the end is cut short, but not below its least length.
-            episodes[-1].seconds = max(low, min(episodes[-1].seconds, seconds - moment))
-        moment += episodes[-1].seconds + source.uniform(*REST_SECONDS)
+    episodes, moment = [], WARM_UP_SECONDS
+    least = len(kinds) if each_once else 1
+    while len(episodes) < least or moment < seconds:
+        kind = kinds[len(episodes) % len(kinds)] if each_once else source.choice(kinds)
+        low, high = kind.seconds
+        # One that would go on for long after the end is cut short, but not below its least length.
+        length = max(low, min(source.uniform(low, high), seconds - moment))
+        episodes.append(Episode(moment, length, kind.name, source.getrandbits(32)))
+        moment += length + source.uniform(*REST_SECONDS)
+    return episodes

@@ -1,8 +1,11 @@
 """Where the nodes listen, and how the network between them is cut."""
 
+import contextlib
+import functools
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 import urllib.error
@@ -15,20 +18,22 @@ class Loopback:
     """All nodes on 127.0.0.1, cut off by the test commands that scripts/cluster uses too."""
 
     name = "loopback"
+    offsets = (0, 100, 1000)
 
     def set_up(self, size):
-        self.base = self.free_base(size + 3)
+        # Some more than there are nodes: others may join.
+        self.base = self.free_base(size + 10)
 
     def tear_down(self):
         pass
 
-    @staticmethod
-    def free_base(count):
+    @classmethod
+    def free_base(cls, count):
         """A base of free ports, below those that outgoing connections get."""
         for _ in range(200):
             base = random.SystemRandom().randrange(20000, 31000)
             try:
-                for offset in (*range(count), *range(100, 100 + count), *range(1000, 1000 + count)):
+                for offset in (start + number for start in cls.offsets for number in range(count)):
                     with socket.socket() as probe:
                         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                         probe.bind(("127.0.0.1", base + offset))
@@ -39,7 +44,7 @@ class Loopback:
 
     def addresses(self, number):
         """The addresses for clients, peers and HTTP."""
-        return tuple(f"127.0.0.1:{self.base + offset + number - 1}" for offset in (0, 100, 1000))
+        return tuple(f"127.0.0.1:{self.base + offset + number - 1}" for offset in self.offsets)
 
     def prefix(self, number):
         """What comes before the command that starts a node."""
@@ -85,7 +90,8 @@ class Namespaces:
     def set_up(self, size):
         self.remove_leftovers()
         taken = run("ip", "-o", "-4", "address").stdout
-        self.subnet = next(net for net in (f"10.{random.SystemRandom().randrange(200, 250)}.{n}" for n in range(1, 250)) if net not in taken)
+        nets = (f"10.{random.SystemRandom().randrange(200, 250)}.{n}" for n in range(1, 250))
+        self.subnet = next(net for net in nets if f" {net}." not in taken)
         run("ip", "link", "add", self.bridge, "type", "bridge")
         run("ip", "address", "add", f"{self.subnet}.254/24", "dev", self.bridge)
         run("ip", "link", "set", self.bridge, "up")
@@ -99,6 +105,23 @@ class Namespaces:
         self.made.clear()
         if self.subnet:
             run("ip", "link", "del", self.bridge, check=False)
+
+    @staticmethod
+    @functools.cache
+    def are_possible():
+        """Whether this process may make namespaces and filter in them: root may, unless a container holds it."""
+        if os.geteuid() != 0 or not shutil.which("nft"):
+            return False
+        space = f"cairn-faults-{os.getpid()}-0"
+        try:
+            run("ip", "netns", "add", space)
+            run("ip", "netns", "exec", space, "nft", "add table ip faults")
+            return True
+        except (OSError, RuntimeError):
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                run("ip", "netns", "del", space, check=False)
 
     @staticmethod
     def remove_leftovers():
@@ -125,8 +148,9 @@ class Namespaces:
             self.made.append(number)
             run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space)
             run("ip", "link", "set", link, "master", self.bridge, "up")
-            for words in (("address", "add", f"{self.host(number)}/24", "dev", "eth0"), ("link", "set", "eth0", "up"), ("link", "set", "lo", "up")):
-                run("ip", "-n", space, *words)
+            run("ip", "-n", space, "address", "add", f"{self.host(number)}/24", "dev", "eth0")
+            for device in ("eth0", "lo"):
+                run("ip", "-n", space, "link", "set", device, "up")
             self.filter(number, "add table ip faults; add chain ip faults cut { type filter hook output priority 0; }; "
                                 "add chain ip faults detour { type nat hook output priority -100; }")
         return tuple(f"{self.host(number)}:{port}" for port in self.ports)

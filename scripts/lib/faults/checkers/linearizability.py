@@ -1,9 +1,9 @@
 """Finds out whether the operations on one document could have happened one after the other, each at some moment between its call
 and its answer (Herlihy and Wing, "Linearizability", 1990).
 
-The search is Wing and Gong's ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried ("Testing for
-Linearizability", 2017): what is left depends only on the set of operations taken and on the state. An operation whose outcome is
-unknown may be taken at any time after its call, or not at all.
+The search is Wing and Gong's ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried
+("Testing for Linearizability", 2017): what is left depends only on the set of operations taken and on the state. An operation whose
+outcome is unknown may be taken at any time after its call, or not at all.
 """
 
 import dataclasses

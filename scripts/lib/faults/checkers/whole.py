@@ -16,7 +16,7 @@ from faults.workload import DATABASE
 PROGRESS_SECONDS = 10
 COMMAND_NOT_FOUND = 59
 # A trap of Swift's, or a crash report of its runtime's.
-CRASH = re.compile(r"Fatal error|\*\*\* Signal|\*\*\* Program crashed|Crash at|AddressSanitizer|Precondition failed|stack smashing")
+CRASH = re.compile(r"Fatal error|Precondition failed|\*\*\* Signal|\*\*\* Program crashed|AddressSanitizer|stack smashing")
 # A node may grow by caches that fill up; not by more than this.
 GROWTH_BYTES = 512 << 20
 DESCRIPTOR_GROWTH = 128
@@ -37,9 +37,9 @@ def progress_verdict(histories, leaderless_until, mended):
             problems.append(f"{name}: the first acknowledgement came {first - mended:.1f} s after the last fault")
         else:
             longest = max(longest, first - mended)
+    led = max(0.0, (leaderless_until or 0.0) - mended)
     return judged("progress after the last fault", problems,
-                  f"every workload went on within {longest:.1f} s, every group was led within {max(0, (leaderless_until or 0) - mended):.1f} s",
-                  histories)
+                  f"every workload went on within {longest:.1f} s, every group was led within {led:.1f} s", histories)
 
 
 def endings_verdict(cluster):
@@ -49,7 +49,8 @@ def endings_verdict(cluster):
         for line in node.last_lines(100_000):
             if CRASH.search(line):
                 problems.append(f"node {node.number}'s log: {line.strip()[:300]}")
-    return judged("no node crashed", problems, f"{len(cluster.nodes) + len(cluster.gone)} nodes ended only when they were told to", True)
+    count = len(cluster.nodes) + len(cluster.gone)
+    return judged("no node crashed", problems, f"{count} nodes ended only when they were told to", True)
 
 
 def resources_verdict(cluster, baseline, still_after=10):
@@ -116,7 +117,8 @@ def replicas_verdict(cluster, seconds=90):
     for number in cluster.numbers:
         if not lead_everything(cluster, number, deadline):
             return Verdict(name, None, f"no time: node {number} does not lead all of its groups after {seconds} s")
-        with MongoClient(f"mongodb://{cluster.nodes[number].client}/?directConnection=true", serverSelectionTimeoutMS=10000) as client:
+        address = f"mongodb://{cluster.nodes[number].client}/?directConnection=true"
+        with MongoClient(address, serverSelectionTimeoutMS=10000) as client:
             try:
                 for collection, (count, digest) in contents(client[DATABASE]).items():
                     looked += count
@@ -132,7 +134,7 @@ def replicas_verdict(cluster, seconds=90):
 
 
 def indexes_verdict(db):
-    """Documents and index entries agree: by `validate` where the node has it, and by reading each collection through each index."""
+    """Documents and index entries agree: by `validate` where there is one, and by reading each collection through each index."""
     problems, checked, validated = [], 0, 0
     for name in sorted(db.list_collection_names()):
         try:
@@ -157,6 +159,7 @@ def indexes_verdict(db):
             if facts.get("unique"):
                 values = [str(d.get(field)) for d in everything.values()]
                 if len(values) != len(set(values)):
-                    problems.append(f"{name}.{index} is unique, and {len(values) - len(set(values))} documents have a value of another's")
+                    count = len(values) - len(set(values))
+                    problems.append(f"{name}.{index} is unique, and {count} documents have a value of another's")
     text = f"{checked} indexes read beside their documents; validate looked at {validated} collections"
     return judged("documents and index entries agree", problems, text, checked or validated)

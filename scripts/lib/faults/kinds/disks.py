@@ -1,7 +1,7 @@
 """Disks that fail, dawdle, fill up, forget and lie.
 
-In one run these befall one and the same node: a second damaged copy before the first was made anew is more than a cluster of three
-promises to survive.
+In one run these befall one and the same node: a second damaged copy before the first was made anew is more than a cluster of
+three promises to survive.
 """
 
 import errno
@@ -35,8 +35,8 @@ def unlucky(fault):
 
 
 def heal(cluster, number):
-    """Waits until a node has noticed what is damaged, and has got it anew. What is not read is not noticed, so all of it is read, and
-    from this node."""
+    """Waits until a node has noticed what is damaged, and has got it anew. What is not read is not noticed, so all of it is
+    read, and from this node."""
     deadline, last = time.monotonic() + HEAL_SECONDS, "nothing was read"
     while time.monotonic() < deadline:
         status = cluster.status(number)
@@ -56,8 +56,6 @@ def heal(cluster, number):
 
 class Disturbed(Fault):
     """Runs one node with a shim between it and its disk (see shim.c)."""
-
-    needs_root = False
 
     @classmethod
     def missing(cls, nodes):
@@ -122,6 +120,12 @@ class FullDisk(Fault):
     needs_root = True
     size = 512 * MIB
 
+    @classmethod
+    def missing(cls, nodes):
+        # A mount namespace is for those who may mount.
+        may_mount = not super().missing(nodes) and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+        return super().missing(nodes) or (None if may_mount else "needs to mount a file system")
+
     def inject(self):
         self.victim = unlucky(self)
         node = self.cluster.nodes[self.victim]
@@ -163,15 +167,19 @@ class BitFlips(Fault):
     about = "while one node is down, bits flip in its tables, its manifests or its Raft log"
     seconds = (5.0, 10.0)
 
+    places = {"tables": "groups/*/tablet*/*.sst", "manifests": "groups/*/tablet*/MANIFEST-*", "log segments": "raft/segment-*"}
+
+    def files(self, data, what):
+        return sorted(path for path in data.glob(self.places[what]) if not path.name.endswith(".new"))
+
     def inject(self):
         self.victim = unlucky(self)
         data = self.cluster.nodes[self.victim].data
         self.cluster.kill(self.victim)
-        what, pattern = self.random.choice((
-            ("tables", "groups/*/tablet*/*.sst"), ("manifests", "groups/*/tablet*/MANIFEST-*"), ("log segments", "raft/segment-*")))
-        files = sorted(path for path in data.glob(pattern) if not path.name.endswith(".new"))
-        if not files:
-            what, files = "log segments", sorted(path for path in data.glob("raft/segment-*") if not path.name.endswith(".new"))
+        what = self.random.choice(list(self.places))
+        if not self.files(data, what):
+            what = "log segments"
+        files = self.files(data, what)
         chosen = self.random.sample(files, min(len(files), self.random.randint(1, 2)))
         for path in chosen:
             # What is preallocated and not used is nobody's loss.

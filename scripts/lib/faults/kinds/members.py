@@ -16,8 +16,9 @@ def join(cluster):
     """Starts a new node that the cluster has given a number, and returns that."""
     number = max([*cluster.numbers, *(node.number for node in cluster.gone)]) + 1
     node = cluster.add(number)
-    code, printed = cluster.tool("node", "add", "--data", node.data, "--client", node.client, "--peer", node.peer, "--http", node.http,
-                                 next(other.client for other in cluster.nodes.values() if other.answers))
+    known = next(other.client for other in cluster.nodes.values() if other.answers)
+    addresses = ("--client", node.client, "--peer", node.peer, "--http", node.http)
+    code, printed = cluster.tool("node", "add", "--data", node.data, *addresses, known)
     if code != 0 or f"node {number} " not in printed:
         cluster.forget(number)
         raise Trouble(f"no node could be added: {printed}")
@@ -43,7 +44,7 @@ class Wipe(Fault):
     seconds = (2.0, 4.0)
 
     def inject(self):
-        # The cluster can do without what was never whole again: one that is known to be damaged goes first.
+        # One whose disk went wrong before is the one that the cluster can best do without.
         self.victim = self.cluster.unlucky if self.cluster.unlucky in self.cluster.nodes else self.any_node()
         self.cluster.kill(self.victim)
         self.cluster.forget_mount(self.victim)
@@ -84,7 +85,7 @@ class Drain(Fault):
 
     def inject(self):
         self.victim, killed = self.random.sample(self.cluster.numbers, 2)
-        code, printed = self.cluster.tool("node", "drain", "--wait", 0, self.victim, self.cluster.nodes[self.victim].client)
+        self.cluster.tool("node", "drain", "--wait", 0, self.victim, self.cluster.nodes[self.victim].client)
         self.cluster.kill(killed)
         return f"node {self.victim} is drained, node {killed} is killed"
 

@@ -3,6 +3,7 @@
 import time
 
 from faults.fault import Fault, registered, words
+from faults.wiring import Namespaces
 
 
 class Cut(Fault):
@@ -111,8 +112,11 @@ class Flapping(Cut):
 class SlowLink(Cut):
     name = "slow-link"
     about = "the links of one node, often the busiest leader, through relays that delay and throttle them"
-    needs_root = True
     seconds = (6.0, 15.0)
+
+    @classmethod
+    def missing(cls, nodes):
+        return super().missing(nodes) or (None if Namespaces.are_possible() else "needs root and network namespaces")
 
     def inject(self):
         victim = self.cluster.busiest() if self.random.random() < 0.5 else self.any_node()

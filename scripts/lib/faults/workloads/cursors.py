@@ -35,4 +35,5 @@ class Cursors(Workload):
                 if sorted(operation.result) != list(range(DOCUMENTS)):
                     problems.append(f"{len(operation.result)} documents, {len(set(operation.result))} different ones, instead of "
                                     f"{DOCUMENTS}: {operation.client}, {operation.began:.3f}-{operation.ended:.3f}")
-        return [judged("cursors give each document once", problems, f"{whole} cursors over {DOCUMENTS} documents were read to their end", whole)]
+        return [judged("cursors give each document once", problems,
+                       f"{whole} cursors over {DOCUMENTS} documents were read to their end", whole)]

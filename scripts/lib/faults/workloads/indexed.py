@@ -1,7 +1,7 @@
 """Secondary indexes: documents move through an index's values while others read through it."""
 
 from faults.checkers.verdict import judged
-from faults.history import OK
+from faults.history import FAILED, OK
 from faults.workload import Workload, registered
 
 DOCUMENTS = 200
@@ -35,8 +35,8 @@ class Indexed(Workload):
         return {"by index": kinds, "documents": {d["_id"]: (d["kind"], d["turn"]) for d in db.indexed.find()}}
 
     def verdicts(self, operations, final, budget):
-        """A read through the index gives no document twice and none of another kind; at the end the index gives just what is there,
-        and each document was updated as often as was acknowledged, or more by what is unknown."""
+        """A read through the index gives no document twice and none of another kind; at the end the index gives just what is
+        there, and each document was updated as often as was acknowledged, or more by what is unknown."""
         problems, least, most = [], {}, {}
         for operation in operations:
             if operation.name == "read" and operation.outcome == OK:
@@ -46,7 +46,7 @@ class Indexed(Workload):
                 if any(kind != operation.key for _, kind in operation.result):
                     problems.append(f"a document of another kind is in {operation}")
             elif operation.name == "update":
-                most[operation.key] = most.get(operation.key, 0) + (operation.outcome != "failed")
+                most[operation.key] = most.get(operation.key, 0) + (operation.outcome != FAILED)
                 if operation.outcome == OK:
                     least[operation.key] = least.get(operation.key, 0) + 1
                     if operation.result != 1:
@@ -61,4 +61,5 @@ class Indexed(Workload):
                                 f"{most.get(str(number), 0)} may have happened")
         if len(documents) != DOCUMENTS:
             problems.append(f"{len(documents)} documents instead of {DOCUMENTS}")
-        return [judged("reads through an index are right", problems, f"{len(operations)} operations on {DOCUMENTS} documents", operations)]
+        return [judged("reads through an index are right", problems,
+                       f"{len(operations)} operations on {DOCUMENTS} documents", operations)]

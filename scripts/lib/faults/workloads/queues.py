@@ -26,7 +26,8 @@ class Queues(Workload):
         else:
             taker = client.fresh()
             client.record("take", taker, None, lambda: (collection.find_one_and_update(
-                {"state": "ready"}, {"$set": {"state": "taken", "taker": taker}}, return_document=ReturnDocument.AFTER) or {}).get("_id"))
+                {"state": "ready"}, {"$set": {"state": "taken", "taker": taker}},
+                return_document=ReturnDocument.AFTER) or {}).get("_id"))
 
     def read_back(self, db):
         return {job["_id"]: job.get("taker") for job in db.queue.find()}
@@ -41,7 +42,8 @@ class Queues(Workload):
                 given[take.result].append(take)
                 if final.get(take.result) != take.key:
                     problems.append(f"{take}: at the end the job is taken by {final.get(take.result)}")
-        problems += [f"{job} was given to {len(takers)}: {takers[0]}; {takers[1]}" for job, takers in given.items() if len(takers) > 1]
+        problems += [f"{job} was given to {len(takers)}: {takers[0]}; {takers[1]}"
+                     for job, takers in given.items() if len(takers) > 1]
         problems += [f"{put} is not there" for job, put in puts.items() if put.outcome == OK and job not in final]
         problems += [f"{put} is there" for job, put in puts.items() if put.outcome == FAILED and job in final]
         taken = collections.Counter(taker for taker in final.values() if taker)
