@@ -146,6 +146,18 @@ def test_queues_and_unique_values_have_their_judges():
     assert unique.verdicts([first, second], [("name", "b")], 1)[0].kept is False
 
 
+def test_bulk_loads_are_all_there_or_all_deleted():
+    bulk = workload.REGISTRY["bulk"]()
+    load, unload = did("load", 200, 200, 0, 1), did("unload", None, 200, 2, 3)
+    part, nobody_knows = did("unload", None, 199, 2, 3), did("unload", None, None, 2, 3, UNKNOWN)
+    expected = {
+        (load,): {0: False, 199: False, 200: True}, (load, unload): {0: True, 1: False}, (load, part): {0: False},
+        (load, nobody_knows): {0: True, 50: True, 200: True}}
+    for operations, counts in expected.items():
+        for count, kept in counts.items():
+            assert bulk.verdicts(list(operations), {"k": count}, 1)[0].kept is kept, (operations, count)
+
+
 def test_progress_is_asked_of_every_workload():
     quick, slow = did("add", None, None, 100.5, 101), did("add", None, None, 100.5, 111)
     assert progress_verdict({"a": [quick]}, 101.0, 100.0).kept is True

@@ -45,9 +45,14 @@ def ask(address, command, seconds=2.0):
         return None
 
 
+# Loaded here, for a process that was just forked had better not.
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
 def die_with_parent():
     """In a new process: it ends when the one that started it does, however that ends."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Node:
@@ -74,10 +79,6 @@ class Node:
     @property
     def log(self):
         return self.home / "log"
-
-    @property
-    def pid(self):
-        return self.process.pid
 
     @property
     def is_running(self):
@@ -198,6 +199,7 @@ class Cluster:
 
     def kill(self, *numbers):
         """SIGKILL to all of them, and only then waits for any."""
+        self.notice_ends()
         for number in numbers:
             if self.nodes[number].is_running:
                 self.nodes[number].process.kill()
@@ -208,6 +210,7 @@ class Cluster:
 
     def stop(self, number):
         """SIGTERM, which a node has half a minute to obey."""
+        self.notice_ends()
         node = self.nodes[number]
         if not node.is_running:
             return
@@ -328,17 +331,23 @@ class Cluster:
         try:
             done = subprocess.run([str(self.binary), *map(str, words)], text=True, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, timeout=seconds, preexec_fn=die_with_parent)
-        except subprocess.TimeoutExpired as late:
-            return None, f"no end within {seconds} s: {late.stdout or ''}"
+        except subprocess.TimeoutExpired:
+            return None, f"no end within {seconds} s"
         return done.returncode, done.stdout
 
     def descriptors(self, number):
+        """How many a node has open; None if it does not run."""
+        node = self.nodes.get(number)
         with contextlib.suppress(OSError):
-            return len(os.listdir(f"/proc/{self.nodes[number].pid}/fd"))
+            return len(os.listdir(f"/proc/{node.process.pid}/fd")) if node and node.is_running else None
         return None
 
     def resident_bytes(self, number):
-        with contextlib.suppress(OSError, AttributeError):
-            text = pathlib.Path(f"/proc/{self.nodes[number].pid}/status").read_text()
-            return int(re.search(r"^VmRSS:\s*(\d+) kB", text, re.MULTILINE)[1]) * 1024
+        """How much memory a node has; None if it does not run."""
+        node = self.nodes.get(number)
+        with contextlib.suppress(OSError):
+            if node and node.is_running:
+                text = pathlib.Path(f"/proc/{node.process.pid}/status").read_text()
+                found = re.search(r"^VmRSS:\s*(\d+) kB", text, re.MULTILINE)
+                return int(found[1]) * 1024 if found else None
         return None

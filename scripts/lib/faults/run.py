@@ -29,8 +29,9 @@ SAMPLE_SECONDS = 0.5
 AFTERMATH_SECONDS = 12.0
 # A run of all faults takes so long for each, unless it is told otherwise.
 MINUTES_EACH = 0.2
-# What all searches of a run's checkers may take together.
+# What all searches of a run's checkers may take together, and what is added for each minute of the run.
 SEARCH_SECONDS = 60.0
+SEARCH_SECONDS_EACH_MINUTE = 30.0
 
 
 @dataclasses.dataclass
@@ -209,6 +210,9 @@ class Run:
         except Trouble as trouble:
             self.note(str(trouble))
             outcome.verdicts.append(Verdict(name, False, f"not after {outcome.bands[-1].fault}", str(trouble).splitlines()))
+            # What can be, so that there is something to judge.
+            with contextlib.suppress(Trouble):
+                cluster.mend()
         self.mended = history.now()
         self.wait_until(self.mended + AFTERMATH_SECONDS)
         self.workers.stop()
@@ -248,11 +252,12 @@ class Run:
         leaderless_until = next((outcome.began + moment for moment, leaders in outcome.leaders
                                  if outcome.began + moment >= self.mended and leaders and all(leaders.values())), None)
         outcome.verdicts.append(whole.progress_verdict(outcome.histories, leaderless_until, self.mended))
+        budget = (SEARCH_SECONDS + SEARCH_SECONDS_EACH_MINUTE * outcome.minutes) / len(self.workloads)
         with MongoClient(cluster.uri, serverSelectionTimeoutMS=20000) as client:
             db = client[workload.DATABASE]
             for name, task in self.workloads.items():
                 self.ask(f"the workload {name}", lambda: task.verdicts(
-                    outcome.histories[name], task.read_back(db), SEARCH_SECONDS / len(self.workloads)))
+                    outcome.histories[name], task.read_back(db), budget))
             self.ask("documents and index entries agree", lambda: [whole.indexes_verdict(db)])
         self.ask("all replicas are equal", lambda: [whole.replicas_verdict(cluster)])
         outcome.verdicts.append(whole.resources_verdict(cluster, self.baseline))

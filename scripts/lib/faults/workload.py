@@ -12,8 +12,7 @@ from faults.history import FAILED, OK, UNKNOWN, Operation, now
 REGISTRY = {}
 DATABASE = "faults"
 DUPLICATE_KEY = 11000
-# Codes with which nothing has happened: a duplicate key; no room on the disk; a failed check of a document.
-DEFINITE = {DUPLICATE_KEY, 14031, 121}
+OUT_OF_DISK_SPACE = 14031
 # Between two operations of a client, so that the clients leave the processors to the nodes.
 PAUSE_SECONDS = 0.004
 TIMEOUTS = {"serverSelectionTimeoutMS": 4000, "connectTimeoutMS": 2000, "socketTimeoutMS": 10000}
@@ -37,6 +36,8 @@ class Client:
         self.is_direct = number % 2 == 1
         self.place = number
         self.count = self.failures = 0
+        # What a workload wants to know again at the client's next operation.
+        self.memory = None
         self.driver = None
         self.connect()
 
@@ -72,7 +73,9 @@ class Client:
         except BulkWriteError as failure:
             outcome, error = UNKNOWN, "BulkWriteError"
         except OperationFailure as failure:
-            outcome = FAILED if failure.code in DEFINITE else UNKNOWN
+            # A retry that finds the disk full says nothing about the try before it; one that finds its own document does not fail.
+            definite = {DUPLICATE_KEY} if self.retries else {DUPLICATE_KEY, OUT_OF_DISK_SPACE}
+            outcome = FAILED if failure.code in definite else UNKNOWN
             error = f"{failure.code} {str(failure)[:120]}"
         except PyMongoError as failure:
             outcome, error = UNKNOWN, f"{type(failure).__name__} {str(failure)[:120]}"

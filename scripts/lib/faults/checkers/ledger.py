@@ -14,12 +14,13 @@ def set_verdicts(operations, final):
     a read has shown a value, every read that begins later does: whatever the outcome was, it stays. Nothing else is ever there.
     """
     lost, forbidden, flickering, twice, read_count, checked = [], [], [], [], 0, 0
-    for part in sorted({operation.key for operation in operations}):
+    parts = collections.defaultdict(list)
+    for operation in operations:
+        parts[operation.key].append(operation)
+    for part, history in parts.items():
         inserts = {}
         reads = []
-        for operation in operations:
-            if operation.key != part:
-                continue
+        for operation in history:
             if operation.name == "insert":
                 for value in operation.argument:
                     inserts[value] = operation
@@ -49,6 +50,7 @@ def set_verdicts(operations, final):
         for value, insert in inserts.items():
             if insert.outcome == FAILED:
                 forbidden += [f"{value} ({insert}) is in {text}" for _, _, values, text in shown if value in values]
+    forbidden += [f"{part} is a part that nobody has made" for part in (final or {}) if part not in parts]
     acknowledged = sum(len(o.argument) for o in operations if o.name == "insert" and o.outcome == OK)
     return [
         judged("acknowledged inserts are there", lost,

@@ -1,5 +1,6 @@
 """What must hold of the cluster as a whole once the last fault was mended."""
 
+import collections
 import hashlib
 import re
 import time
@@ -60,10 +61,8 @@ def resources_verdict(cluster, baseline, still_after=10):
     while True:
         problems.clear()
         for number, (descriptors, resident) in baseline.items():
-            if number not in cluster.nodes or not cluster.nodes[number].is_running:
-                continue
             now_open, now_resident = cluster.descriptors(number), cluster.resident_bytes(number)
-            if now_open is None or now_resident is None:
+            if None in (descriptors, resident, now_open, now_resident):
                 continue
             largest = max(largest, now_resident)
             if now_open > descriptors + DESCRIPTOR_GROWTH:
@@ -77,7 +76,7 @@ def resources_verdict(cluster, baseline, still_after=10):
 
 
 def contents(db):
-    """Collection -> how many documents, and a hash of all of them in the order of their _ids."""
+    """Collection -> how many documents, and a hash of all of them that does not depend on their order."""
     found = {}
     for name in sorted(db.list_collection_names()):
         digests = sorted(hashlib.sha256(bson.encode(document)).digest() for document in db[name].find(batch_size=1000))
@@ -153,7 +152,9 @@ def indexes_verdict(db):
             # Bounds over everything, so that it is the index that is read.
             field = facts["key"][0][0]
             found = [d["_id"] for d in db[name].find({field: {"$gte": bson.MinKey()}}, {"_id": 1}).hint(index)]
-            for text, ids in (("missing", everything.keys() - set(found)), ("extra", set(found) - everything.keys())):
+            twice = [number for number, count in collections.Counter(found).items() if count > 1]
+            missing, extra = everything.keys() - set(found), set(found) - everything.keys()
+            for text, ids in (("missing", missing), ("extra", extra), ("twice", twice)):
                 if ids:
                     problems.append(f"{name}.{index}: {len(ids)} entries {text}, {sorted(map(str, ids))[:3]} among them")
             if facts.get("unique"):

@@ -4,7 +4,6 @@ In one run these befall one and the same node: a second damaged copy before the 
 three promises to survive.
 """
 
-import errno
 import os
 import pathlib
 import shutil
@@ -23,7 +22,8 @@ from faults.workload import DATABASE
 MIB = 1 << 20
 PATTERN_BYTES = 64
 CONTROL = struct.Struct(f"<9I{PATTERN_BYTES}s")
-HEAL_SECONDS = 60
+HEAL_SECONDS = 120
+ROOMY_BYTES = 8 << 30
 
 
 def unlucky(fault):
@@ -90,7 +90,7 @@ class Disturbed(Fault):
 @registered
 class SlowDisk(Disturbed):
     name = "slow-disk"
-    about = "one node's syncs take long, every second one or a few that hang"
+    about = "one node's syncs take long: many a little, or a few for seconds"
 
     def inject(self):
         milliseconds, often = self.random.choice(((30, 500_000), (300, 200_000), (3000, 20_000)))
@@ -118,47 +118,46 @@ class FullDisk(Fault):
     name = "full-disk"
     about = "one node's file system, a small one of its own, has little room left or none"
     needs_root = True
-    size = 512 * MIB
 
     @classmethod
     def missing(cls, nodes):
+        if reason := super().missing(nodes):
+            return reason
         # A mount namespace is for those who may mount.
-        may_mount = not super().missing(nodes) and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
-        return super().missing(nodes) or (None if may_mount else "needs to mount a file system")
+        may_mount = subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+        return None if may_mount else "needs to mount a file system"
 
     def inject(self):
         self.victim = unlucky(self)
         node = self.cluster.nodes[self.victim]
         if not os.path.ismount(node.data):
-            self.cluster.stop(self.victim)
-            kept = node.home / "kept"
-            node.data.rename(kept)
-            node.data.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size}", "cairn-faults", node.data], check=True)
-            shutil.copytree(kept, node.data, dirs_exist_ok=True)
-            shutil.rmtree(kept)
-            self.cluster.start_node(self.victim)
+            self.move_to_own_disk(node)
         free = self.random.choice((24, 8, 0)) * MIB
-        self.leave(node.data, free)
-        return f"node {self.victim} has {free // MIB} MiB left"
-
-    @staticmethod
-    def leave(folder, free):
-        """Fills the file system until so many bytes are left; the node writes meanwhile, so not to the byte."""
-        while True:
-            disk = os.statvfs(folder)
-            try:
-                with open(folder / "ballast", "ab") as file:
-                    os.posix_fallocate(file.fileno(), file.tell(), max(1, disk.f_bavail * disk.f_frsize - free))
-                return
-            except OSError as failure:
-                if failure.errno != errno.ENOSPC:
-                    raise
-                if disk.f_bavail == 0:
-                    return
+        for _ in range(20):
+            disk = os.statvfs(node.data)
+            # Refused if the node has written so much meanwhile.
+            if self.resize(node, (disk.f_blocks - disk.f_bfree) * disk.f_frsize + free):
+                return f"node {self.victim} has {free // MIB} MiB left"
+        raise Trouble(f"the disk of node {self.victim} cannot be made small")
 
     def mend(self):
-        (self.cluster.nodes[self.victim].data / "ballast").unlink(missing_ok=True)
+        self.resize(self.cluster.nodes[self.victim], ROOMY_BYTES)
+
+    def move_to_own_disk(self, node):
+        """Mounts a file system in memory over the node's folder, with what was in the folder, and leaves it there for the run."""
+        self.cluster.stop(node.number)
+        kept = node.home / "kept"
+        node.data.rename(kept)
+        node.data.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOMY_BYTES}", "cairn-faults", node.data], check=True)
+        shutil.copytree(kept, node.data, dirs_exist_ok=True)
+        shutil.rmtree(kept)
+        self.cluster.start_node(node.number)
+
+    @staticmethod
+    def resize(node, size):
+        done = subprocess.run(["mount", "-o", f"remount,size={size}", node.data], capture_output=True)
+        return done.returncode == 0
 
 
 @registered
@@ -166,7 +165,6 @@ class BitFlips(Fault):
     name = "bit-flips"
     about = "while one node is down, bits flip in its tables, its manifests or its Raft log"
     seconds = (5.0, 10.0)
-
     places = {"tables": "groups/*/tablet*/*.sst", "manifests": "groups/*/tablet*/MANIFEST-*", "log segments": "raft/segment-*"}
 
     def files(self, data, what):

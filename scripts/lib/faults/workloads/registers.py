@@ -20,13 +20,13 @@ class Registers(Workload):
         draw = client.random.random()
         if draw < 0.45:
             read = client.record("read", key, None, lambda: (collection.find_one({"_id": key}) or {}).get("value"))
-            client.last = (key, read.result)
+            client.memory = (key, read.result)
         elif draw < 0.65:
             value = client.fresh()
             client.record("write", key, value, lambda: collection.update_one(
                 {"_id": key}, {"$set": {"value": value}}, upsert=True).acknowledged and None)
         else:
-            seen, old = getattr(client, "last", (None, None))
+            seen, old = client.memory or (None, None)
             if seen != key or old is None:
                 read = client.record("read", key, None, lambda: (collection.find_one({"_id": key}) or {}).get("value"))
                 old = read.result

@@ -1,8 +1,9 @@
 """A set: clients insert documents, and read all of them back."""
 
 from faults.checkers.ledger import set_verdicts
-from faults.workload import Workload, registered
+from faults.workload import Workload, generation, registered
 
+PARTS = 4
 READ_EVERY = 60
 BATCH = 20
 
@@ -14,24 +15,24 @@ class Sets(Workload):
 
     def act(self, client, elapsed):
         collection = client.db.set
-        # Reads of everything stay affordable if each is of a part.
-        part = client.random.randrange(4)
+        # Reads of everything stay affordable if each is of a part, to which nothing is added after a while.
+        part = f"{client.random.randrange(PARTS)}/{generation(elapsed, (20.0, 33.0))}"
         draw = client.random.randrange(READ_EVERY)
         if draw == 0:
-            client.record("read", str(part), None, lambda: [d["_id"] for d in collection.find({"part": part}, {"_id": 1})])
+            client.record("read", part, None, lambda: [d["_id"] for d in collection.find({"part": part}, {"_id": 1})])
         elif draw == 1:
             values = [client.fresh() for _ in range(BATCH)]
-            client.record("insert", str(part), values, lambda: len(collection.insert_many(
+            client.record("insert", part, values, lambda: len(collection.insert_many(
                 [{"_id": value, "part": part, "text": "granite " * 8} for value in values], ordered=False).inserted_ids))
         else:
             value = client.fresh()
-            client.record("insert", str(part), [value], lambda: collection.insert_one(
+            client.record("insert", part, [value], lambda: collection.insert_one(
                 {"_id": value, "part": part, "text": "granite " * 40}).acknowledged)
 
     def read_back(self, db):
         found = {}
         for document in db.set.find({}, {"part": 1}):
-            found.setdefault(str(document["part"]), []).append(document["_id"])
+            found.setdefault(document["part"], []).append(document["_id"])
         return found
 
     def verdicts(self, operations, final, budget):
