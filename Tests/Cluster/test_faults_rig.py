@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -16,7 +19,9 @@ from faults.checkers.ledger import counter_verdict, set_verdicts  # noqa: E402
 from faults.checkers.linearizability import AppendList, Counter, Register, linearizability_verdict  # noqa: E402
 from faults.checkers.whole import progress_verdict  # noqa: E402
 from faults.history import FAILED, OK, UNKNOWN, Operation  # noqa: E402
+from faults.kinds.disks import CONTROL  # noqa: E402
 from faults.page import Timeline, write_page  # noqa: E402
+from faults.relay import Relay  # noqa: E402
 from faults.run import Band, Outcome  # noqa: E402
 
 
@@ -187,6 +192,87 @@ def test_the_page_shows_what_happened_and_runs_nothing(tmp_path):
     assert "<svg" in text and "node 2 leads group 1" in text and outcome.command in text
     assert "<script" not in text and "http://" not in text and "https://" not in text
     assert Timeline(outcome).seconds == 2
+
+
+needs_a_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler is installed")
+
+
+@needs_a_compiler
+def test_the_shim_fails_and_delays_what_it_is_told_to_and_nothing_else(tmp_path):
+    library, control, file = tmp_path / "shim.so", tmp_path / "control", tmp_path / "data-file"
+    source = ROOT / "scripts/lib/faults/shim.c"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", library, source, "-ldl"], check=True)
+
+    def outcome(pattern, sync=(0, 0, 0), write=(0, 0, 0), read=(0, 0, 0)):
+        """What a process comes to that writes, syncs and reads a file; and how many seconds it took."""
+        control.write_bytes(CONTROL.pack(*sync, *write, *read, pattern))
+        program = (
+            "import os, sys, time\n"
+            "began = time.monotonic()\n"
+            "file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
+            "for name, call in (('write', lambda: os.pwrite(file, b'x', 0)), ('sync', lambda: os.fdatasync(file)),\n"
+            "                   ('read', lambda: os.pread(file, 1, 0))):\n"
+            "    try:\n"
+            "        call()\n"
+            "    except OSError as failure:\n"
+            "        print(name, failure.errno)\n"
+            "print(time.monotonic() - began)\n")
+        preloaded = {**os.environ, "LD_PRELOAD": str(library), "FAULTS_SHIM_CONTROL": str(control)}
+        done = subprocess.run(
+            [sys.executable, "-c", program, file], env=preloaded, text=True, capture_output=True, check=True)
+        *failures, seconds = done.stdout.splitlines()
+        return failures, float(seconds)
+
+    always = 1_000_000
+    assert outcome(b"")[0] == []
+    assert outcome(b"data-file", sync=(always, 0, 0))[0] == ["sync 5"]
+    assert outcome(b"data-file", write=(always, 0, 0))[0] == ["write 5"]
+    assert outcome(b"data-file", read=(always, 0, 0))[0] == ["read 5"]
+    assert outcome(b"another", sync=(always, 0, 0), write=(always, 0, 0))[0] == []
+    assert outcome(b"", sync=(always, 0, 0))[0] == []
+    failures, seconds = outcome(b"data-file", sync=(0, always, 300))
+    assert failures == [] and seconds >= 0.3
+
+
+def test_a_relay_delays_both_ways_and_ends_what_it_carries():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        relay = Relay("127.0.0.1", server.getsockname(), 0.1, None)
+        near = socket.create_connection(("127.0.0.1", relay.port), timeout=10)
+        far, _ = server.accept()
+        far.settimeout(10)
+        began = time.monotonic()
+        near.sendall(b"there")
+        assert far.recv(100) == b"there"
+        far.sendall(b"back")
+        assert near.recv(100) == b"back"
+        assert time.monotonic() - began >= 0.2
+        relay.close()
+        with pytest.raises(ConnectionResetError):
+            assert near.recv(100)
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", relay.port), timeout=1)
+        near.close()
+        far.close()
+
+
+def test_a_relay_carries_no_more_than_it_may():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        relay = Relay("127.0.0.1", server.getsockname(), 0.0, 1_000_000)
+        near = socket.create_connection(("127.0.0.1", relay.port), timeout=10)
+        far, _ = server.accept()
+        far.settimeout(10)
+        sender = threading.Thread(target=near.sendall, args=(bytes(400_000),))
+        began = time.monotonic()
+        sender.start()
+        left = 400_000
+        while left:
+            left -= len(far.recv(65536))
+        assert 0.3 <= time.monotonic() - began
+        sender.join()
+        relay.close()
+        near.close()
+        far.close()
 
 
 def faults(tmp_path, *words, timeout=300):
