@@ -182,7 +182,7 @@ def test_a_seed_draws_the_same_schedule_again_and_all_draws_each_fault_once():
 
 
 def test_the_page_shows_what_happened_and_runs_nothing(tmp_path):
-    outcome = Outcome("scripts/faults run x --seed 1", "x", 1, 3, 1.0, "loopback", "0", began=0.0)
+    outcome = Outcome("scripts/faults run x --seed 1", "x", 1, 3, 1.0, "loopback", "0")
     outcome.histories = {"set": [did("insert", ["<b>"], None, 0, 1), did("insert", ["y"], None, 1, 2, UNKNOWN)]}
     outcome.leaders = [(0.5, {0: 1, 1: None}), (1.0, {0: 2, 1: 2})]
     outcome.bands = [Band("x", "node 1 <script>", 0.5, 1.0, 1.5)]

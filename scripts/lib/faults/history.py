@@ -15,7 +15,7 @@ UNKNOWN = "unknown"
 
 @dataclasses.dataclass(slots=True)
 class Operation:
-    """One call. Moments are seconds of the machine's monotonic clock, which all processes of a run share."""
+    """One call. Moments are seconds since the run's clients began."""
 
     client: str
     name: str
@@ -42,7 +42,10 @@ def shortened(value, limit=80):
 
 
 class Recorder:
-    """Appends operations to a file as they end, a line each. One thread's own."""
+    """Appends operations to a file as they end, a line each. One thread's own.
+
+    In the file the moments are those of the machine's monotonic clock, which all processes of a run share.
+    """
 
     def __init__(self, path):
         self.file = open(path, "w", buffering=1)
@@ -54,14 +57,16 @@ class Recorder:
         self.file.close()
 
 
-def load(folder, workload):
-    """All operations of a workload in the order of their calls."""
+def load(folder, workload, start):
+    """All operations of a workload in the order of their calls, with their moments counted from `start`."""
     operations = []
     for path in pathlib.Path(folder).glob(f"{workload}-*.jsonl"):
         with open(path) as file:
             for line in file:
                 if line.endswith("\n"):
-                    operations.append(Operation(*json.loads(line)))
+                    operation = Operation(*json.loads(line))
+                    operation.began, operation.ended = operation.began - start, operation.ended - start
+                    operations.append(operation)
     operations.sort(key=lambda operation: operation.began)
     return operations
 

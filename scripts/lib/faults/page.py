@@ -31,7 +31,7 @@ class Timeline:
 
     def __init__(self, outcome):
         self.outcome = outcome
-        ends = [o.ended - outcome.began for operations in outcome.histories.values() for o in operations]
+        ends = [o.ended for operations in outcome.histories.values() for o in operations]
         self.seconds = max([1.0, *ends, *(band.mended for band in outcome.bands)])
         self.bins = max(20, min(400, math.ceil(self.seconds / 0.5)))
         self.parts, self.top = [], 40
@@ -68,7 +68,7 @@ class Timeline:
         """For each part of the time, the operations that were acknowledged in it."""
         found = [[] for _ in range(self.bins)]
         for operation in operations:
-            place = int((operation.ended - self.outcome.began) / self.seconds * self.bins)
+            place = int(operation.ended / self.seconds * self.bins)
             if operation.outcome == OK and 0 <= place < self.bins:
                 found[place].append(operation)
         return found
@@ -123,7 +123,7 @@ class Timeline:
         for operations in self.outcome.histories.values():
             marks = [o for o in operations if o.outcome != OK and not o.error.startswith("11000 ")]
             for operation in marks[:: max(1, len(marks) // 500)]:
-                x, colour = self.x(operation.ended - self.outcome.began), "#a61c1c" if operation.outcome == UNKNOWN else "#b58900"
+                x, colour = self.x(operation.ended), "#a61c1c" if operation.outcome == UNKNOWN else "#b58900"
                 self.add(f'<path d="M{x:.1f} {self.top}v{height}" stroke="{colour}"><title>{escape(operation)}</title></path>')
         self.top += height + GAP
 

@@ -56,6 +56,7 @@ class Outcome:
     minutes: float
     wiring: str
     version: str
+    # When the clients began, by the machine's monotonic clock; every other moment is counted from here.
     began: float = 0.0
     bands: list = dataclasses.field(default_factory=list)
     # (moment, group -> leader)
@@ -213,11 +214,11 @@ class Run:
             # What can be, so that there is something to judge.
             with contextlib.suppress(Trouble):
                 cluster.mend()
-        self.mended = history.now()
-        self.wait_until(self.mended + AFTERMATH_SECONDS)
+        self.mended = history.now() - outcome.began
+        self.wait_until(outcome.began + self.mended + AFTERMATH_SECONDS)
         self.workers.stop()
         self.sampler.stop()
-        outcome.histories = {name: history.load(self.histories, name) for name in self.workloads}
+        outcome.histories = {name: history.load(self.histories, name, outcome.began) for name in self.workloads}
 
     def wait_until(self, moment):
         while (left := moment - history.now()) > 0:
@@ -249,8 +250,8 @@ class Run:
     def judge(self):
         outcome, cluster = self.outcome, self.cluster
         self.note("the clients have stopped; the checkers look at what they were told and at what is there")
-        leaderless_until = next((outcome.began + moment for moment, leaders in outcome.leaders
-                                 if outcome.began + moment >= self.mended and leaders and all(leaders.values())), None)
+        leaderless_until = next((moment for moment, leaders in outcome.leaders
+                                 if moment >= self.mended and leaders and all(leaders.values())), None)
         outcome.verdicts.append(whole.progress_verdict(outcome.histories, leaderless_until, self.mended))
         budget = (SEARCH_SECONDS + SEARCH_SECONDS_EACH_MINUTE * outcome.minutes) / len(self.workloads)
         with MongoClient(cluster.uri, serverSelectionTimeoutMS=20000) as client:
