@@ -155,12 +155,12 @@ def test_bulk_loads_are_all_there_or_all_deleted():
     bulk = workload.REGISTRY["bulk"]()
     load, unload = did("load", 200, 200, 0, 1), did("unload", None, 200, 2, 3)
     part, nobody_knows = did("unload", None, 199, 2, 3), did("unload", None, None, 2, 3, UNKNOWN)
-    expected = {
-        (load,): {0: False, 199: False, 200: True}, (load, unload): {0: True, 1: False}, (load, part): {0: False},
-        (load, nobody_knows): {0: True, 50: True, 200: True}}
-    for operations, counts in expected.items():
+    expected = [
+        ([load], {0: False, 199: False, 200: True}), ([load, unload], {0: True, 1: False}), ([load, part], {0: False}),
+        ([load, nobody_knows], {0: True, 50: True, 200: True})]
+    for operations, counts in expected:
         for count, kept in counts.items():
-            assert bulk.verdicts(list(operations), {"k": count}, 1)[0].kept is kept, (operations, count)
+            assert bulk.verdicts(operations, {"k": count}, 1)[0].kept is kept, (operations, count)
 
 
 def test_progress_is_asked_of_every_workload():
@@ -248,8 +248,10 @@ def test_a_relay_delays_both_ways_and_ends_what_it_carries():
         assert near.recv(100) == b"back"
         assert time.monotonic() - began >= 0.2
         relay.close()
-        with pytest.raises(ConnectionResetError):
-            assert near.recv(100)
+        try:
+            assert near.recv(100) == b""
+        except ConnectionResetError:
+            pass
         with pytest.raises(OSError):
             socket.create_connection(("127.0.0.1", relay.port), timeout=1)
         near.close()

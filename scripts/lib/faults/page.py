@@ -55,8 +55,8 @@ class Timeline:
         for number, band in enumerate(self.outcome.bands):
             left, right = self.x(band.began), self.x(band.ended)
             note = f"{band.fault}: {band.text}, {band.began:.1f} s to {band.ended:.1f} s, mended at {band.mended:.1f} s"
-            place = f'x="{left:.1f}" y="34" width="{max(1.0, right - left):.1f}" height="{bottom - 34}"'
-            bands.append(f'<rect {place} fill="#d9534f" fill-opacity="0.13"><title>{escape(note)}</title></rect>'
+            box = f'x="{left:.1f}" y="34" width="{max(1.0, right - left):.1f}" height="{bottom - 34}"'
+            bands.append(f'<rect {box} fill="#d9534f" fill-opacity="0.13"><title>{escape(note)}</title></rect>'
                          f'<text x="{left:.1f}" y="{14 + 13 * (number % 2)}">{escape(band.fault)}</text>')
         step = next(step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10**9) if self.seconds / step <= 14)
         ticks = "".join(f'<text x="{self.x(s):.0f}" y="{bottom + 14}" text-anchor="middle">{s} s</text>'
@@ -143,8 +143,8 @@ class Timeline:
                 right = self.x(samples[place][0] if place < len(samples) else self.seconds)
                 colour = COLOURS[nodes.index(leader) % len(COLOURS)] if leader else "#fff"
                 who = f"node {leader} leads group {group}" if leader else f"nobody is known to lead group {group}"
-                place = f'x="{left:.1f}" y="{self.top}" width="{max(0.5, right - left):.1f}" height="{height - 3}"'
-                self.add(f'<rect {place} fill="{colour}" stroke="#999" stroke-width="0.3">'
+                box = f'x="{left:.1f}" y="{self.top}" width="{max(0.5, right - left):.1f}" height="{height - 3}"'
+                self.add(f'<rect {box} fill="{colour}" stroke="#999" stroke-width="0.3">'
                          f'<title>{who} from {samples[start][0]:.1f} s</title></rect>')
                 start = place
             self.top += height

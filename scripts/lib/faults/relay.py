@@ -46,7 +46,7 @@ class Relay:
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
-            # A reset, as when a link is lost: what is under way is lost with it.
+            # At once, as when a link is lost: what is under way is lost with it.
             writer.transport.abort()
             far_writer.transport.abort()
 
