@@ -36,8 +36,11 @@ public struct Message: Hashable, Sendable {
         case commit(LogPosition)
         /// "My state machine is lost; send me yours." Any snapshot will do that begins where the sender's log does, or later.
         case snapshotRequest
-        /// "My log is lost; take me out of the group, so that I can join it anew." Its sender has no term any more.
-        case logLost
+        /// "My log is lost; take me out of the group, so that I can join it anew." Its sender has no term any more. `request` is
+        /// drawn anew each time that a log is found lost.
+        case logLost(request: UInt64)
+        /// The answer to that request: the group goes on without the replica that asked.
+        case released(request: UInt64)
         /// A whole snapshot has arrived at the receiver's host. The bytes travel outside the core.
         case snapshot(SnapshotMetadata)
         /// The leader hands over: campaign at once. `token` is the receiver's, see ``HeartbeatResponse``.

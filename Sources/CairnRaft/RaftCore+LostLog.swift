@@ -7,13 +7,17 @@
 /// Why that is safe though the node keeps its number: a candidate that still counts it as a voter does not have the entry
 /// that removed it. Each majority of that candidate's configuration shares a node with the majority that committed the
 /// removal, and that node, which is not the one that was removed, refuses its vote.
+///
+/// A leader that was deposed without knowing may still go by a configuration in which the node is no voter, while it is one
+/// again. So the answer waits, as a read does, for a round that proves the leader to be in office after it was asked, and an answer
+/// to an earlier request counts for nothing.
 extension RaftCore {
     /// A member, or a node that was one, says that its log is lost.
-    mutating func handleLogLost(from node: NodeID) {
+    mutating func handleLogLost(from node: NodeID, request: UInt64) {
         guard role == .leader else { return }
-        let isSettled = latestConfigurationIndex <= log.committed && !configuration.isJoint
+        pendingReleases.removeAll { $0.node == node }
         if let offset = peerOffset(node) {
-            if !isSettled || configuration.voters.contains(node) {
+            guard isStranger(node) else {
                 // The host proposes the removal, see `RaftStatus.Peer.hasLostLog`.
                 peers[offset].hasLostLog = true
                 return
@@ -21,6 +25,22 @@ extension RaftCore {
             // A learner counts for nothing already. What was known of its log is known no more.
             peers[offset] = makeProgress(of: node)
         }
-        if isSettled { send(.removed(configurationIndex: latestConfigurationIndex), to: node) }
+        guard isStranger(node) else { return }
+        broadcastHeartbeat()
+        pendingReleases.append((node, request, heartbeatRound))
+        confirmReads()
+    }
+
+    /// Whether the group goes on without the node's vote, and has committed that.
+    private func isStranger(_ node: NodeID) -> Bool {
+        latestConfigurationIndex <= log.committed && !configuration.isJoint && !configuration.voters.contains(node)
+    }
+
+    /// Answers the requests whose rounds are confirmed.
+    mutating func sendReleases(confirmed: UInt64) {
+        for release in pendingReleases where release.round <= confirmed && isStranger(release.node) {
+            send(.released(request: release.request), to: release.node)
+        }
+        pendingReleases.removeAll { $0.round <= confirmed }
     }
 }

@@ -22,7 +22,7 @@ extension RaftCore {
             log.committed == log.last.index, log.committed >= termStart, log.applied == log.committed,
             pipeline.stable == log.last.index, isHardStateDurable,
             transferTarget == nil, revocations.isEmpty,
-            postponedReads.isEmpty, newReads.isEmpty, pendingReads.isEmpty,
+            postponedReads.isEmpty, newReads.isEmpty, pendingReads.isEmpty, pendingReleases.isEmpty,
             !configuration.isJoint, configuration.voters.contains(id)
         else { return false }
         return hasPresentQuorum && peers.allSatisfy { isAbsent($0.node) || isLevel($0) }

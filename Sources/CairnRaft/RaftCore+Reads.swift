@@ -38,17 +38,17 @@ extension RaftCore {
     }
 
     mutating func confirmReads() {
-        guard let oldest = pendingReads.first else { return }
+        guard !pendingReads.isEmpty || !pendingReleases.isEmpty else { return }
         let confirmed = configuration.quorumValue { node in
             if node == id { return heartbeatRound }
             guard let offset = peerOffset(node) else { return 0 }
             return peers[offset].ackedRound
         }
-        guard confirmed >= oldest.round else { return }
         while let first = pendingReads.first, first.round <= confirmed {
             reads.append(first.read)
             pendingReads.removeFirst()
         }
+        if !pendingReleases.isEmpty { sendReleases(confirmed: confirmed) }
     }
 
     /// Whether no other node can have become leader at `now`, a reading of the clock taken for this question.

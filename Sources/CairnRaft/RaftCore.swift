@@ -101,6 +101,8 @@ public struct RaftCore {
     /// Reads asked for since the last Ready, with the commit index of that moment.
     var newReads: [ReadState] = []
     var pendingReads: Deque<(read: ReadState, round: UInt64)> = []
+    /// Answers to nodes whose logs are lost, and the round that has to confirm them.
+    var pendingReleases: [(node: NodeID, request: UInt64, round: UInt64)] = []
     var uncommittedBytes = 0
     var proposalSizes: Deque<(last: LogIndex, bytes: Int)> = []
 
@@ -252,7 +254,7 @@ public struct RaftCore {
             switch message.kind {
             case .append, .heartbeat, .snapshot, .commit: return send(.staleTerm, to: message.from)
             case .voteRequest: return send(.voteResponse(granted: false), to: message.from)
-            case .preVoteRequest, .preVoteResponse, .removed, .logLost: break
+            case .preVoteRequest, .preVoteResponse, .removed, .logLost, .released: break
             default: return
             }
         }
@@ -285,8 +287,11 @@ public struct RaftCore {
             handleHeartbeatResponse(response, from: message.from)
         case .snapshotRequest:
             handleSnapshotRequest(from: message.from)
-        case .logLost:
-            handleLogLost(from: message.from)
+        case .logLost(let request):
+            handleLogLost(from: message.from, request: request)
+        case .released:
+            // For a host whose replica is lost; this one is not.
+            break
         case .timeoutNow(let token):
             handleTimeoutNow(from: message.from, token: token)
         case .removed(let configurationIndex):
@@ -299,7 +304,7 @@ public struct RaftCore {
     /// Steps into the later term that a message shows, unless the message is no reason to.
     private mutating func adoptTerm(of message: Message) -> Bool {
         switch message.kind {
-        case .preVoteRequest, .preVoteResponse(_, granted: true), .removed:
+        case .preVoteRequest, .preVoteResponse(_, granted: true), .removed, .released:
             // A question, not a fact: nobody leads or stands in that term yet.
             return true
         case .voteRequest(_, let isTransfer):
@@ -361,6 +366,7 @@ public struct RaftCore {
         postponedReads = []
         newReads = []
         pendingReads = []
+        pendingReleases = []
         uncommittedBytes = 0
         proposalSizes = []
         snapshotsToSend = []

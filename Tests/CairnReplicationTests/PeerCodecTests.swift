@@ -55,7 +55,8 @@ struct PeerCodecTests {
             .heartbeat(Message.Heartbeat(round: 1, sentAt: 2, commit: position, revokedToken: 4)),
             .heartbeat(Message.Heartbeat(round: 1, sentAt: 2, commit: position, revokedToken: 4, isLast: true)),
             .heartbeatResponse(response),
-            .commit(position), .timeoutNow(token: 77), .staleTerm, .snapshotRequest, .logLost,
+            .commit(position), .timeoutNow(token: 77), .staleTerm, .snapshotRequest, .logLost(request: 5),
+            .released(request: 6),
             .removed(configurationIndex: LogIndex(4)),
         ]
     }

@@ -3,6 +3,8 @@ import CairnRaft
 /// A replica whose part of the log is damaged or missing, from when it is found out until it can be made anew.
 struct LostReplica {
     let log: GroupLog
+    /// Names the question, so that no answer to an earlier one is taken for its answer.
+    let request: UInt64
     var nextRequest: UInt64
     /// The leader has said that the group goes on without this replica.
     var isReleased = false
@@ -20,7 +22,7 @@ extension GroupHost {
     /// Notes that a group's log is lost here.
     func lose(_ group: GroupID, _ log: GroupLog) {
         guard lost[group] == nil else { return }
-        lost[group] = LostReplica(log: log, nextRequest: now)
+        lost[group] = LostReplica(log: log, request: nextSeed(), nextRequest: now)
     }
 
     func tickLost() {
@@ -28,16 +30,19 @@ extension GroupHost {
         for (group, replica) in lost where !replica.isReleased && now >= replica.nextRequest {
             lost[group]!.nextRequest = now + options.raft.electionTimeout.nanoseconds
             for link in links {
-                send(Message(from: node, to: link.peer, term: .zero, kind: .logLost), of: group)
+                send(
+                    Message(from: node, to: link.peer, term: .zero, kind: .logLost(request: replica.request)),
+                    of: group)
             }
         }
     }
 
-    /// What a peer says to a replica that is lost here: only that it was removed is of interest.
+    /// What a peer says to a replica that is lost here: only that the group goes on without it is of interest.
     func takeForLost(_ message: PeerMessage) throws(PeerCodecError) {
         guard let kind = message.bytes.first, kind < SnapshotMessage.firstKind else { return }
         let decoded = try RaftMessageCodec.decode(message.bytes, from: message.sender, to: node)
-        if case .removed = decoded.kind { lost[message.group]!.isReleased = true }
+        guard case .released(let request) = decoded.kind, request == lost[message.group]!.request else { return }
+        lost[message.group]!.isReleased = true
     }
 
     /// Groups whose replicas here are lost, and which go on without this node: the replicas may be made anew.

@@ -10,7 +10,7 @@ enum RaftMessageCodec {
         case preVoteRequest, preVoteResponse, voteRequest, voteResponse
         case append, appendResponse, appendRejection
         case heartbeat, heartbeatResponse, commit, timeoutNow, staleTerm, removed
-        case snapshotRequest, logLost
+        case snapshotRequest, logLost, released
     }
 
     /// Terms at or above are no term that elections could have reached: refused, so that a forged message cannot use up the space.
@@ -94,8 +94,12 @@ enum RaftMessageCodec {
             head(.staleTerm)
         case .snapshotRequest:
             head(.snapshotRequest)
-        case .logLost:
+        case .logLost(let request):
             head(.logLost)
+            frame.appendInteger(request)
+        case .released(let request):
+            head(.released)
+            frame.appendInteger(request)
         case .removed(let configurationIndex):
             head(.removed)
             frame.appendInteger(configurationIndex.rawValue)
@@ -151,7 +155,9 @@ enum RaftMessageCodec {
         case .snapshotRequest:
             decoded = .snapshotRequest
         case .logLost:
-            decoded = .logLost
+            decoded = .logLost(request: try reader.integer())
+        case .released:
+            decoded = .released(request: try reader.integer())
         case .removed:
             decoded = .removed(configurationIndex: LogIndex(rawValue: try reader.integer()))
         }

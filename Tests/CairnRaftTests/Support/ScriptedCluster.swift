@@ -95,9 +95,10 @@ struct ScriptedCluster {
         case "release": cluster.release(disk: try number(0))
         case "purge": cluster.purge(try number(0), through: try number(1))
         case "snapshot": cluster.sendSnapshot(from: try number(0), to: try number(1))
-        case "lost":  // lost NODE TO: a node without a log asks to be taken out
+        case "lost":  // lost NODE TO REQUEST: a node without a log asks to be taken out
             cluster.network.append(
-                Message(from: NodeID(try number(0)), to: NodeID(try number(1)), term: .zero, kind: .logLost))
+                Message(from: NodeID(try number(0)), to: NodeID(try number(1)), term: .zero, 
+                    kind: .logLost(request: try number(2))))
         case "transfer":
             let target = NodeID(try number(1))
             try cluster.with(try number(0)) { core throws in _ = try core.transferLeadership(to: target) }
