@@ -31,4 +31,17 @@ import Testing
         try fileSystem.replace("groups/5.left", with: Array(text.utf8))
         #expect(throws: ReplicationError.self) { try FormerReplica.read(GroupID(5), in: "groups", fileSystem) }
     }
+
+    @Test("a replica stays out where nobody knows what its former self had promised, and is not made anew either")
+    func whatCannotBeReadKeepsTheReplicaOut() throws {
+        let cluster = try SimulatedCluster(seed: 61)
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        let (node, group) = (cluster.nodes[0], cluster.groups[0])
+        node.kill()
+        try node.fileSystem.replace("groups/\(group.rawValue).left", with: Array("term 3".utf8))
+        try node.start()
+        try cluster.load(milliseconds: 1_000)
+        #expect(node.startFailures.keys.elementsEqual([group]) && node.rejoined.isEmpty)
+        #expect(node.host!.releasedGroups.isEmpty && node.host!.status(of: group)?.failure?.code == .damaged)
+    }
 }

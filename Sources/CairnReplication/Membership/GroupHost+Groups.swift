@@ -28,11 +28,17 @@ extension GroupHost {
         if let failure { throw failure }
         guard index[group] == nil else { throw ReplicationError(.groupExists, group: group, "hosted already") }
         removeUnfinishedSnapshots(of: group)
+        let former: FormerReplica?
+        do throws(ReplicationError) { former = try FormerReplica.read(group, in: directory, fileSystem) } catch {
+            // What a former replica had promised is unknown: neither this one nor one made anew may take part.
+            refused[group] = error
+            throw error
+        }
         let log = log.open(group)
         do {
             let replica = try open(
                 group: group, voters: isNewcomer ? Self.nobody : voters, preferredLeader: preferredLeader,
-                stateMachine: stateMachine, log: log)
+                stateMachine: stateMachine, log: log, former: former)
             refused[group] = nil
             index.insert(replica)
             replicas.append(replica)
@@ -52,7 +58,7 @@ extension GroupHost {
 
     private func open(
         group: GroupID, voters: [NodeID], preferredLeader: NodeID?, stateMachine: any ReplicatedStateMachine,
-        log: GroupLog
+        log: GroupLog, former: FormerReplica?
     ) throws(ReplicationError) -> Replica {
         guard !voters.isEmpty else {
             throw ReplicationError(.invalidConfiguration, group: group, "a group needs voters")
@@ -74,7 +80,6 @@ extension GroupHost {
                 "the tablet ends at entry \(applied.index), the log begins at \(log.firstIndex): the tablet is older")
         }
         var hardState = log.hardState
-        let former = try FormerReplica.read(group, in: directory, fileSystem)
         if let former, former.term > hardState.term || (former.term == hardState.term && hardState.vote == nil) {
             hardState.term = former.term
             hardState.vote = former.vote
