@@ -80,7 +80,6 @@ extension NodeLoop {
             // One of them may have been wanted again meanwhile.
             adopt(shared.layout)
         }
-        // A node is forgotten when no group has it as a member: what it still holds is of no use.
         for group in host.releasedGroups {
             shared.logger.notice("a lost replica is made anew", metadata: ["group": "\(group.rawValue)"])
             retire(group, host)
@@ -95,9 +94,9 @@ extension NodeLoop {
 
     private func retire(_ group: GroupID, _ host: GroupHost) {
         do throws(ReplicationError) { try host.remove(group) } catch {
-            // It is tried again in a second.
             return shared.logger.error(
-                "a replica that is not needed here any more stays for now", metadata: ["reason": "\(error)"])
+                "a replica that is not needed here could not be given up; it is tried again in a second",
+                metadata: ["reason": "\(error)"])
         }
         guard let replica = groups.removeValue(forKey: group) else { return }
         groupsInOrder.removeAll { $0 === replica }
