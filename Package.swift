@@ -134,7 +134,9 @@ let package = Package(
             path: "Sources/StorageBench", swiftSettings: swiftSettings),
 
         // Tests: a folder a module, and what they share.
-        .target(name: "CairnTestSupport", path: "Tests/CairnTestSupport", swiftSettings: testSettings),
+        .target(
+            name: "CairnTestSupport", dependencies: [.product(name: "HeapModule", package: "swift-collections")],
+            path: "Tests/CairnTestSupport", swiftSettings: testSettings),
         .target(
             name: "CairnSimulator", dependencies: ["CairnFiles", "CairnTestSupport"], path: "Tests/CairnSimulator",
             swiftSettings: testSettings),

@@ -117,6 +117,16 @@ def test_A41_full_disks_make_nodes_read_only_until_there_is_room_and_nothing_is_
         cluster.remove()
 
 
+def expect_its_own(cluster, number, expected):
+    """The node has all that is expected: the others die in turn, so that what it serves is its own."""
+    for other in {1, 2, 3} - {number}:
+        cluster.run("kill", other)
+        cluster.wait_for_leaders(among=[n for n in (1, 2, 3) if n != other])
+        assert {d["_id"]: d["text"] for d in cluster.node(number).hill.stones.find()} == expected
+        cluster.run("start", other)
+        cluster.wait_for_leaders()
+
+
 def flip(path, offset):
     with open(path, "r+b") as file:
         file.seek(offset)
@@ -166,13 +176,7 @@ def test_B28_a_node_with_damaged_files_starts_says_so_and_is_rebuilt_from_its_pe
         wait("the group with a damaged table is rebuilt", read, seconds=120)
         wait("no replica complains", lambda: not any("failure" in r for r in cluster.status(victim).values()))
         cluster.wait_for_leaders()
-        # The others die in turn, so that what it serves is its own.
-        for other in (1, 2):
-            cluster.run("kill", other)
-            cluster.wait_for_leaders(among=[n for n in (1, 2, 3) if n != other])
-            assert {d["_id"]: d["text"] for d in cluster.node(victim).hill.stones.find()} == expected
-            cluster.run("start", other)
-            cluster.wait_for_leaders()
+        expect_its_own(cluster, victim, expected)
     finally:
         cluster.remove()
 
@@ -210,12 +214,6 @@ def test_A33_a_node_with_damage_in_its_raft_log_leaves_that_group_and_joins_it_a
         wait("the replica is made anew", write)
         expected = {n: f"{n} " * 100 for n in range(written)}
         cluster.wait_for_leaders()
-        # The others die in turn, so that what it serves is its own.
-        for other in (1, 2):
-            cluster.run("kill", other)
-            cluster.wait_for_leaders(among=[n for n in (1, 2, 3) if n != other])
-            assert {d["_id"]: d["text"] for d in cluster.node(victim).hill.stones.find()} == expected
-            cluster.run("start", other)
-            cluster.wait_for_leaders()
+        expect_its_own(cluster, victim, expected)
     finally:
         cluster.remove()

@@ -35,7 +35,7 @@ final class Simulation {
     private(set) var safety: ClusterSafety!
     private(set) var workload: Workload!
     let firstLayout: ClusterLayout
-    private var queue = EventQueue()
+    private var queue = EventQueue<() -> Void>()
 
     // How nodes are set up: everything is small, so that what takes days in production happens here every second.
     let tickNanoseconds: UInt64 = 15_000_000
@@ -109,10 +109,10 @@ final class Simulation {
 
     // MARK: Events
 
-    func schedule(at time: UInt64, _ work: @escaping () -> Void) { queue.schedule(at: max(time, now), work) }
+    func schedule(at time: UInt64, _ work: @escaping () -> Void) { queue.schedule(work, at: max(time, now)) }
 
     func schedule(after nanoseconds: UInt64, _ work: @escaping () -> Void) {
-        queue.schedule(at: now + nanoseconds, work)
+        queue.schedule(work, at: now + nanoseconds)
     }
 
     /// Lets things happen until `deadline`, or until something is wrong.
