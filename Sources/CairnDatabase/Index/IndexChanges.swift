@@ -1,5 +1,5 @@
-import CairnDefects
 import CairnBSON
+import CairnDefects
 import CairnQuery
 
 /// What a change of one document does to the index entries of its collection, worked out before anything is written.

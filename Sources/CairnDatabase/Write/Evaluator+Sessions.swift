@@ -1,5 +1,5 @@
-import CairnDefects
 import CairnBSON
+import CairnDefects
 import CairnQuery
 import CairnStorage
 

@@ -1,6 +1,6 @@
-import CairnDefects
 import CairnBSON
 import CairnDatabase
+import CairnDefects
 import CairnFiles
 import CairnQuery
 import CairnRaft
@@ -21,8 +21,8 @@ import DequeModule
 /// the role is lost before, the outcome is unknown and the answer says so (`.unavailable`).
 ///
 /// Its shell calls, on the group's loop: ``execute(_:completion:)`` for each request, ``flush()`` and then the host's
-/// `flush()` once a turn unless the group ``isIdle``, and both again while ``needsFlush`` says so. Answers are given in `execute` or `flush`, never from
-/// within the host.
+/// `flush()` once a turn unless the group ``isIdle``, and both again while ``needsFlush`` says so. Answers are given in
+/// `execute` or `flush`, never from within the host.
 ///
 /// The meta group is one of these too: its catalog is documents (see ``Router``).
 ///
