@@ -159,4 +159,15 @@ struct LayoutTests {
             current = next
         }
     }
+
+    /// A node that carried out `cairn node add` told its gateway of the new node before it had a connection to it, and never again:
+    /// whatever the new node came to lead was out of reach from there.
+    @Test @MainActor func aRouterGoesByItsOwnChangeOnlyWhenItsOwnerSaysSo() async throws {
+        let cluster = try TestCluster(groups: 2)
+        let changed = try await cluster.changeLayout(adding(2))
+        #expect(changed.version == 1 && changed.nodes.count == 2)
+        #expect(cluster.adopted.isEmpty && cluster.routers[0].layout.version == 0)
+        cluster.routers[0].adopt(changed)
+        #expect(cluster.adopted == [1] && cluster.routers[0].layout == changed)
+    }
 }

@@ -53,7 +53,7 @@ def node_state(cluster, node):
     return next((known["state"] for known in reply["nodes"] if known["id"] == node), None)
 
 
-def wait_until(condition, seconds=180):
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not so after {seconds} s"

@@ -17,7 +17,10 @@ extension Router {
         return layout
     }
 
-    /// Changes the layout, and takes the result over.
+    /// Changes the layout in the meta group.
+    ///
+    /// The router does not go by the result yet: its owner has it adopt the layout once there are connections to new nodes, for
+    /// that is when its gateway takes them.
     ///
     /// - Returns: the layout that holds the change.
     /// - Throws: ``QueryError`` when the change is refused (``ClusterLayout/applying(_:)``) or the meta group does not answer.
@@ -28,10 +31,7 @@ extension Router {
             let current = stored.map { $0.version < layout.version ? layout : $0 } ?? layout
             let next = try current.applying(change)
             if next == current { return current }
-            if try await store(next, over: stored, deadline: deadline) {
-                adopt(next)
-                return next
-            }
+            if try await store(next, over: stored, deadline: deadline) { return next }
             try await retries.next(self, deadline: deadline)
         }
     }

@@ -51,7 +51,12 @@ final class TestCluster: GroupGateway {
         }
     }
 
-    nonisolated func adopt(_ layout: ClusterLayout) {}
+    /// Versions of the layouts that routers told their gateway of.
+    private(set) var adopted: [UInt64] = []
+
+    nonisolated func adopt(_ layout: ClusterLayout) {
+        MainActor.assumeIsolated { adopted.append(layout.version) }
+    }
 
     nonisolated func leader(of group: GroupID) -> NodeID? { nil }
 
@@ -121,8 +126,29 @@ final class TestCluster: GroupGateway {
             let router = routers[numbers[index % numbers.count]]
             Task { @MainActor in replies[index] = await router.run(command) }
         }
+        try await turn(commands.map(\.name)) { !replies.contains { $0 == nil } }
+        return replies.map { $0! }
+    }
+
+    /// Changes the layout through a router.
+    func changeLayout(_ change: LayoutChange, router: Int = 0) async throws -> ClusterLayout {
+        var changed: Result<ClusterLayout, QueryError>?
+        let (router, deadline) = (routers[router], clock.nanoseconds + 10_000_000_000)
+        Task { @MainActor in
+            do throws(QueryError) {
+                changed = .success(try await router.changeLayout(change, deadline: deadline))
+            } catch {
+                changed = .failure(error)
+            }
+        }
+        try await turn(["\(change)"]) { changed != nil }
+        return try changed!.get()
+    }
+
+    /// Lets the groups' loops turn until it is done; when nothing moves any more, time does.
+    private func turn(_ what: [String], until isDone: () -> Bool) async throws {
         var idle = 0
-        while replies.contains(where: { $0 == nil }) {
+        while !isDone() {
             await Task.yield()
             var moved = false
             for id in groups.keys.sorted() where try groups[id]!.turn() { moved = true }
@@ -131,12 +157,11 @@ final class TestCluster: GroupGateway {
             if idle > 20 {
                 idle = 0
                 guard clock.advanceToNextTimer() else {
-                    Issue.record("the cluster hangs: \(commands.map(\.name))")
+                    Issue.record("the cluster hangs: \(what)")
                     throw CancellationError()
                 }
             }
         }
-        return replies.map { $0! }
     }
 
     /// Runs a command that must succeed.
