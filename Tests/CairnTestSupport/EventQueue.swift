@@ -7,7 +7,9 @@ public struct EventQueue<Event> {
         let order: UInt64
         let event: Event
 
-        static func < (left: Scheduled, right: Scheduled) -> Bool { (left.time, left.order) < (right.time, right.order) }
+        static func < (left: Scheduled, right: Scheduled) -> Bool {
+            (left.time, left.order) < (right.time, right.order)
+        }
         static func == (left: Scheduled, right: Scheduled) -> Bool { left.order == right.order }
     }
 

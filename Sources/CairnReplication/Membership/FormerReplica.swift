@@ -43,7 +43,9 @@ struct FormerReplica: Hashable {
             throw ReplicationError(.damaged, group: group, "\(error)")
         }
         guard let found = FormerReplica(text: String(decoding: bytes, as: UTF8.self)) else {
-            throw ReplicationError(.damaged, group: group, "\(path) cannot be read, and tells for whom this node may vote: drain the node, and add it anew")
+            throw ReplicationError(
+                .damaged, group: group,
+                "\(path) cannot be read, and tells for whom this node may vote: drain the node, and add it anew")
         }
         return found
     }

@@ -97,7 +97,8 @@ struct ScriptedCluster {
         case "snapshot": cluster.sendSnapshot(from: try number(0), to: try number(1))
         case "lost":  // lost NODE TO REQUEST: a node without a log asks to be taken out
             cluster.network.append(
-                Message(from: NodeID(try number(0)), to: NodeID(try number(1)), term: .zero, 
+                Message(
+                    from: NodeID(try number(0)), to: NodeID(try number(1)), term: .zero,
                     kind: .logLost(request: try number(2))))
         case "transfer":
             let target = NodeID(try number(1))
