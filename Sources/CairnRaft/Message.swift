@@ -60,6 +60,8 @@ public struct Message: Hashable, Sendable {
         public var sentAt: UInt64
         /// A committed entry that the receiver has acknowledged, or zero.
         public var commit: LogPosition
+        /// The last entry that the receiver has acknowledged in this term: its log must go so far.
+        public var acknowledged: LogIndex
         /// A transfer token of the receiver that must no longer work; 0 for none.
         public var revokedToken: UInt64
         /// Whether no more will follow until the group is used again: `commit` is the last entry of the leader's log, and a
@@ -67,11 +69,13 @@ public struct Message: Hashable, Sendable {
         public var isLast: Bool
 
         public init(
-            round: UInt64, sentAt: UInt64, commit: LogPosition, revokedToken: UInt64, isLast: Bool = false
+            round: UInt64, sentAt: UInt64, commit: LogPosition, acknowledged: LogIndex, revokedToken: UInt64,
+            isLast: Bool = false
         ) {
             self.round = round
             self.sentAt = sentAt
             self.commit = commit
+            self.acknowledged = acknowledged
             self.revokedToken = revokedToken
             self.isLast = isLast
         }

@@ -54,6 +54,7 @@ extension RaftCore {
     }
 
     mutating func handleHeartbeat(_ heartbeat: Message.Heartbeat, from node: NodeID) {
+        guard hasKept(heartbeat.acknowledged) else { return }
         if heartbeat.revokedToken != 0, heartbeat.revokedToken == transferToken { renewTransferToken() }
         commit(verifiedBy: heartbeat.commit)
         if heartbeat.isLast { agreeToRest(with: heartbeat.commit) }

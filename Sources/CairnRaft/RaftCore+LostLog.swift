@@ -12,6 +12,16 @@
 /// again. So the answer waits, as a read does, for a round that proves the leader to be in office after it was asked, and an answer
 /// to an earlier request counts for nothing.
 extension RaftCore {
+    /// Whether this log has all that the leader of this term has an acknowledgement for.
+    ///
+    /// If not, the disk has lost what it had reported to be durable, and nothing else showed it: a damaged end of the log looks
+    /// like a batch that never arrived. In one term no such entry is ever cut off in order, and late messages claim less.
+    mutating func hasKept(_ acknowledged: LogIndex) -> Bool {
+        guard installing == nil, acknowledged > log.last.index else { return true }
+        lostThrough = acknowledged
+        return false
+    }
+
     /// A member, or a node that was one, says that its log is lost.
     mutating func handleLogLost(from node: NodeID, request: UInt64) {
         guard role == .leader else { return }

@@ -156,8 +156,8 @@ extension RaftCore {
             send(
                 .heartbeat(
                     Message.Heartbeat(
-                        round: heartbeatRound, sentAt: now, commit: position, revokedToken: revoked,
-                        isLast: isLastHeartbeat(to: peer))),
+                        round: heartbeatRound, sentAt: now, commit: position, acknowledged: peer.match,
+                        revokedToken: revoked, isLast: isLastHeartbeat(to: peer))),
                 to: peer.node)
         }
     }

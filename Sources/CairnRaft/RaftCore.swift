@@ -80,6 +80,9 @@ public struct RaftCore {
     var isShortOfSpace = false
     /// See ``loseState(now:)``.
     public internal(set) var lacksState = false
+    /// The replica had acknowledged entries up to here and does not have them: it must be stopped, and made anew like any other
+    /// whose log is lost.
+    public internal(set) var lostThrough: LogIndex?
     var installing: SnapshotMetadata?
 
     // Leader.

@@ -311,6 +311,30 @@ struct ClusterTests {
         try cluster.expectLevel()
     }
 
+    @Test("A33: a replica whose log ends before what it had acknowledged is made anew")
+    func A33_lostEndOfTheLog() throws {
+        let cluster = try SimulatedCluster(seed: 36)
+        cluster.persistsEvery = 0
+        cluster.padding = 200
+        #expect(try cluster.run { cluster.hasAllLeaders })
+        try cluster.load(milliseconds: 300)
+        let node = cluster.nodes[0]
+        node.kill()
+        // The last entry of the log, in a batch that no later record vouches for.
+        let segment = try node.fileSystem.list("raft").filter { $0.hasPrefix("segment-") && !$0.hasSuffix(".new") }
+            .last!
+        var reader = try RecordLogReader("raft/" + segment, kind: RecordLogHeader.Kind("RAFT"), in: node.fileSystem)
+        var last: LogRecord?
+        while let record = try reader.next() { if record.body.count > 200 { last = record } }
+        try node.fileSystem.flipBit(3, ofByte: Int(last!.offset) + 100, in: "raft/" + segment)
+        try node.start()
+        #expect(node.startFailures.isEmpty, "nothing on the disk shows the loss")
+        try cluster.load(milliseconds: 3_000)
+        #expect(node.rejoined.count == 1, "\(cluster.describe())")
+        #expect(try cluster.run { cluster.isPlaced }, "\(cluster.describe())")
+        try cluster.expectLevel()
+    }
+
     @Test("A33: a power cut at any point of making a lost replica anew loses nothing and ends in a whole one")
     func A33_powerCutWhileRebuilding() throws {
         for cut in stride(from: 1, to: 400, by: 7) {

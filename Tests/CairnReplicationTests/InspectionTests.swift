@@ -56,7 +56,7 @@ import Testing
         #expect(text.contains("entry 1 of term 2, empty\n"), "\(text)")
         #expect(text.contains("entry 4 of term 2, 3 bytes, payload 010203\n"))
         #expect(text.contains("hard state term 2, vote n3, commit 3\n"))
-        #expect(text.contains("closed in order\n"))
+        #expect(text.contains("everything before is synced\n"))
         #expect(text.contains("entries 1 of term 2 to 4 of term 2\n"))
         #expect(text.contains("  g7: "))
     }

@@ -52,8 +52,11 @@ struct PeerCodecTests {
             .append(previous: position, commit: LogIndex(9), entries: entries),
             .append(previous: .zero, commit: .zero, entries: []), .appendResponse(match: LogIndex(10)),
             .appendRejection(rejected: LogIndex(12), hint: position),
-            .heartbeat(Message.Heartbeat(round: 1, sentAt: 2, commit: position, revokedToken: 4)),
-            .heartbeat(Message.Heartbeat(round: 1, sentAt: 2, commit: position, revokedToken: 4, isLast: true)),
+            .heartbeat(
+                Message.Heartbeat(round: 1, sentAt: 2, commit: position, acknowledged: LogIndex(3), revokedToken: 4)),
+            .heartbeat(
+                Message.Heartbeat(
+                    round: 1, sentAt: 2, commit: position, acknowledged: LogIndex(3), revokedToken: 4, isLast: true)),
             .heartbeatResponse(response),
             .commit(position), .timeoutNow(token: 77), .staleTerm, .snapshotRequest, .logLost(request: 5),
             .released(request: 6),
@@ -127,13 +130,13 @@ struct PeerCodecTests {
             code { () throws(PeerCodecError) in _ = try PeerCodec.open(bytes[...], cluster: 42, to: NodeID(3)) }
                 == .wrongNode)
         var newer = bytes
-        newer[4] = 4
+        newer[4] = 5
         do throws(PeerCodecError) {
             _ = try PeerCodec.open(newer[...], cluster: 42)
-            Issue.record("version 4 was taken")
+            Issue.record("version 5 was taken")
         } catch {
             #expect(error.code == .unsupportedVersion)
-            #expect(error.message.contains("version 4"))
+            #expect(error.message.contains("version 5"))
         }
         #expect(
             code { () throws(PeerCodecError) in

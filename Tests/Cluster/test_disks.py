@@ -188,6 +188,8 @@ def test_A33_a_node_with_damage_in_its_raft_log_leaves_that_group_and_joins_it_a
         stones = cluster.client().hill.stones
         stones.insert_many([{"_id": n, "text": f"{n} " * 100} for n in range(5_000)])
         victim = 3
+        # A log that rests says so: what is bad then was not merely under way.
+        time.sleep(1)
         # SIGKILL: nothing was flushed, so the log is all that there is of it.
         cluster.run("kill", victim)
         raft = data(cluster, victim) / "raft"

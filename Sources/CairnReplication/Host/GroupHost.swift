@@ -196,6 +196,7 @@ public final class GroupHost {
         if case .logLost = decoded.kind { replica.mayBeMisplaced = true }
         replica.core.step(decoded, now: now)
         markDirty(replica)
+        if let through = replica.core.lostThrough { forsake(replica, acknowledgedThrough: through) }
     }
 
     /// A connection to `peer` broke, so that frames on their way may be lost: leaders probe it before they send it more.

@@ -14,8 +14,8 @@ enum LogRecordKind: UInt8 {
     case destroyed = 5
     /// An entry copied forward from a segment that is given up: it changes its place, not the log.
     case relocatedEntry = 6
-    /// The log was closed in order; shows that everything before was synced.
-    case closed = 7
+    /// Everything before was synced: written when the log is closed, and when nothing has come for a while.
+    case synced = 7
 }
 
 /// A record's tag: kind (8 bits), the group's incarnation (24), the group (32).

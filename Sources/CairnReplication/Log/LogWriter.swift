@@ -22,6 +22,8 @@ public final class LogWriter: Sendable {
         var hasEnded = false
     }
 
+    /// How long nothing must have come for the log to be marked as synced.
+    private static let idleMilliseconds = 250
     /// How often a full disk is tried; a ring makes it sooner.
     private static let retryMicroseconds: UInt32 = 250_000
 
@@ -82,6 +84,7 @@ public final class LogWriter: Sendable {
     /// Everything that waits; sleeps while nothing does. Nil when there will be no more.
     private func next() -> ([LogBatch], [Completion])? {
         var hasIdleWork = true
+        var isMarked = false
         while true {
             let idle = hasIdleWork
             let (taken, ends) = waiting.withLock { waiting -> (([LogBatch], [Completion])?, Bool) in
@@ -98,8 +101,12 @@ public final class LogWriter: Sendable {
             if ends { return nil }
             if idle {
                 hasIdleWork = log.prepareSpare()
-            } else {
+            } else if isMarked {
                 bell.wait()
+            } else if !bell.wait(milliseconds: Self.idleMilliseconds) {
+                // What goes wrong here goes wrong again with the next batch, whose owner hears of it.
+                try? log.markSynced()
+                isMarked = true
             }
         }
     }
@@ -146,5 +153,16 @@ private final class Bell: Sendable {
     /// Returns after a ring; at times for no reason.
     func wait() {
         unsafe sem_wait(semaphore)
+    }
+
+    /// Returns true after a ring, at times for no reason, and false when so much time has passed without one. Where the wall
+    /// clock is set meanwhile, that is sooner or later than said.
+    func wait(milliseconds: Int) -> Bool {
+        var until = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &until)
+        until.tv_nsec += milliseconds % 1000 * 1_000_000
+        until.tv_sec += milliseconds / 1000 + until.tv_nsec / 1_000_000_000
+        until.tv_nsec %= 1_000_000_000
+        return unsafe sem_timedwait(semaphore, &until) == 0 || errno != ETIMEDOUT
     }
 }

@@ -181,7 +181,7 @@ extension SharedLog {
                 case .end:
                     break reading
                 case .damage(let offset, let tag):
-                    guard let tag, let tag = LogRecordTag(rawValue: tag), tag.kind != .closed else {
+                    guard let tag, let tag = LogRecordTag(rawValue: tag), tag.kind != .synced else {
                         throw FileError(
                             .corruption, .decode, path: path, offset: offset, reason: "a record of no known group")
                     }
@@ -228,7 +228,7 @@ extension LogDirectory {
             noteReset(group, incarnation, state, segment: segment)
         case .destroyed:
             noteDestroyed(group, incarnation)
-        case .closed:
+        case .synced:
             break
         }
         return true
@@ -253,7 +253,7 @@ extension LogDirectory {
         case .reset, .destroyed:
             groups[tag.group]!.damagedThrough = LogIndex(UInt64.max)
             groups[tag.group]!.hardStateIsDamaged = true
-        case .closed:
+        case .synced:
             break
         }
     }

@@ -44,6 +44,7 @@ extension SharedLog {
             try? state.segment.close()
             state.segment = next
             state.number = number
+            state.marked = 0
         } catch {
             guard error.code == .outOfSpace else {
                 state.failure = SharedLogError(.writeFailed, error)

@@ -41,6 +41,8 @@ public final class SharedLog: Sendable {
         /// What the directory must learn once the staged records are written.
         var updates: [Update] = []
         var mayReclaim = false
+        /// Where the segment ended when it was last marked (``SharedLog/markSynced()``).
+        var marked: UInt64 = 0
         /// After this nothing more is written.
         var failure: SharedLogError?
     }
@@ -154,6 +156,28 @@ public final class SharedLog: Sendable {
         }
     }
 
+    /// Puts on record that everything so far is on the disk: a tail that is bad at the next start is damage then, not torn.
+    ///
+    /// A record says how far the log was synced when it was written, so only a later one vouches for it. For the time when none
+    /// comes; costs a record and a sync, and nothing if no record came since the last mark.
+    public func markSynced() throws(SharedLogError) {
+        try writer.withLock { state throws(SharedLogError) in
+            if let failure = state.failure { throw failure }
+            try mark(&state)
+        }
+    }
+
+    private func mark(_ state: inout WriterState) throws(SharedLogError) {
+        guard state.segment.position > UInt64(RecordLogHeader.byteCount), state.segment.position != state.marked else {
+            return
+        }
+        try sync(&state)
+        state.segment.stage(tag: LogRecordTag(.synced, GroupID(0), 0).rawValue, capacity: 1) { $0.append(0) }
+        try flush(&state)
+        try sync(&state)
+        state.marked = state.segment.position
+    }
+
     /// Syncs and closes the log in order.
     public func close() throws(SharedLogError) {
         try writer.withLock { state throws(SharedLogError) in
@@ -163,11 +187,7 @@ public final class SharedLog: Sendable {
                 lock.release()
             }
             try sync(&state)
-            guard state.segment.position > UInt64(RecordLogHeader.byteCount) else { return }
-            // Shows the next start that everything before it was synced.
-            state.segment.stage(tag: LogRecordTag(.closed, GroupID(0), 0).rawValue, capacity: 1) { $0.append(0) }
-            try flush(&state)
-            try sync(&state)
+            try mark(&state)
         }
     }
 

@@ -48,7 +48,7 @@ public struct SharedLogInspector: Sendable {
                         continue
                     }
                     report.check(bytes: record.end - record.offset)
-                    if tag.kind != .closed { groups[tag.group, default: GroupTally()].add(tag, record) }
+                    if tag.kind != .synced { groups[tag.group, default: GroupTally()].add(tag, record) }
                     if list.showsNext, tag.kind == .entry || tag.kind == .relocatedEntry,
                         let entry = EntryRecord.entry(of: record.body), entry.kind == .normal
                     {
@@ -91,7 +91,7 @@ public struct SharedLogInspector: Sendable {
 
     private func describe(_ tag: LogRecordTag, _ record: LogRecord) -> String? {
         var text = "at \(record.offset): \(record.end - record.offset) bytes, "
-        if tag.kind == .closed { return text + "closed in order" }
+        if tag.kind == .synced { return text + "everything before is synced" }
         text += "\(tag.group) life \(tag.incarnation), \(tag.kind.name)"
         switch tag.kind {
         case .entry, .relocatedEntry:
@@ -115,7 +115,7 @@ public struct SharedLogInspector: Sendable {
             guard let state = StateRecord(record.body) else { return nil }
             text += " after \(state.base.index) of term \(state.base.term), \(Self.describe(state.hardState))"
             if state.isDamaged { text += ", damaged" }
-        case .destroyed, .closed: break
+        case .destroyed, .synced: break
         }
         return text
     }
@@ -213,7 +213,7 @@ public struct SharedLogInspector: Sendable {
             case .end: break reading
             case .damage(let offset, let tag):
                 damages.append(InspectedDamage(path: path, offset: offset, reason: damageText(tag)))
-                if let tag, let tag = LogRecordTag(rawValue: tag), tag.kind != .closed {
+                if let tag, let tag = LogRecordTag(rawValue: tag), tag.kind != .synced {
                     log.noteDamage(tag, path: path, offset: offset)
                 }
             case .record(let record):
@@ -224,7 +224,7 @@ public struct SharedLogInspector: Sendable {
                     continue
                 }
                 records += 1
-                if tag.kind != .closed { groups.insert(tag.group) }
+                if tag.kind != .synced { groups.insert(tag.group) }
             }
         }
         report.line(
@@ -297,7 +297,7 @@ extension LogRecordKind {
         case .reset: "reset"
         case .destroyed: "destroyed"
         case .relocatedEntry: "relocated entry"
-        case .closed: "closed"
+        case .synced: "synced"
         }
     }
 }

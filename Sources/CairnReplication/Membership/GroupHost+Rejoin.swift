@@ -25,6 +25,17 @@ extension GroupHost {
         lost[group] = LostReplica(log: log, request: nextSeed(), nextRequest: now)
     }
 
+    /// Stops a replica that turns out to lack what it had acknowledged.
+    func forsake(_ replica: Replica, acknowledgedThrough through: LogIndex) {
+        fail(
+            replica,
+            ReplicationError(
+                .damaged, group: replica.group,
+                "the disk has lost the log behind entry \(replica.core.status.last.index): it had gone up to \(through)"
+            ))
+        lose(replica.group, replica.log)
+    }
+
     func tickLost() {
         guard !lost.isEmpty, !isShuttingDown else { return }
         for (group, replica) in lost where !replica.isReleased && now >= replica.nextRequest {

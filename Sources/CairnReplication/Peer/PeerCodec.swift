@@ -9,7 +9,7 @@ public import CairnRaft
 /// ```
 /// offset  bytes
 ///      0      4  magic "CRNP"
-///      4      2  protocol version, 3
+///      4      2  protocol version, 4
 ///      6      2  0
 ///      8      8  cluster
 ///     16      8  sender
@@ -24,7 +24,7 @@ public import CairnRaft
 /// counts inside are checked against the bytes that are there. A frame of another version is refused by that name, so
 /// that nodes of two versions never misread each other.
 public enum PeerCodec {
-    public static let protocolVersion: UInt16 = 3
+    public static let protocolVersion: UInt16 = 4
     public static let headerBytes = 44
     /// The largest frame: one entry of the largest size and some company.
     public static let bytesMax = 64 << 20

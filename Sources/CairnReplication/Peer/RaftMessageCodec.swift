@@ -59,6 +59,7 @@ enum RaftMessageCodec {
             frame.appendInteger(heartbeat.round)
             frame.appendInteger(heartbeat.sentAt)
             append(heartbeat.commit)
+            frame.appendInteger(heartbeat.acknowledged.rawValue)
             frame.appendInteger(heartbeat.revokedToken)
             frame.append(heartbeat.isLast ? 1 : 0)
         case .heartbeatResponse(let response):
@@ -132,7 +133,8 @@ enum RaftMessageCodec {
             decoded = .heartbeat(
                 Message.Heartbeat(
                     round: try reader.integer(), sentAt: try reader.integer(), commit: try position(&reader),
-                    revokedToken: try reader.integer(), isLast: try flag(&reader)))
+                    acknowledged: LogIndex(rawValue: try reader.integer()), revokedToken: try reader.integer(),
+                    isLast: try flag(&reader)))
         case .heartbeatResponse:
             decoded = .heartbeatResponse(
                 Message.HeartbeatResponse(

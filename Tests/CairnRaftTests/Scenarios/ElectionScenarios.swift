@@ -19,7 +19,7 @@ import Testing
     @Test func A02_aTermIsOnTheDiskBeforeItShows() {
         let kinds: [Message.Kind] = [
             .append(previous: .zero, commit: .zero, entries: []),
-            .heartbeat(Message.Heartbeat(round: 1, sentAt: 1, commit: .zero, revokedToken: 0)),
+            .heartbeat(Message.Heartbeat(round: 1, sentAt: 1, commit: .zero, acknowledged: .zero, revokedToken: 0)),
             .voteRequest(last: .zero, isTransfer: false), .voteResponse(granted: true), .staleTerm,
             .appendResponse(match: .zero), .appendRejection(rejected: .zero, hint: .zero), .commit(.zero),
             .preVoteResponse(proposedTerm: Term(3), granted: false), .timeoutNow(token: 1),

@@ -94,7 +94,8 @@ import Testing
         cluster.deliver(append(2, after: (1, 3), [], commit: 9))  // Entries 4...9 may be a dead leader's.
         #expect(cluster[2].commitIndex == LogIndex(3))
         let heartbeat = Message.Heartbeat(
-            round: 1, sentAt: 1, commit: LogPosition(term: Term(2), index: LogIndex(7)), revokedToken: 0)
+            round: 1, sentAt: 1, commit: LogPosition(term: Term(2), index: LogIndex(7)), acknowledged: .zero,
+            revokedToken: 0)
         cluster.deliver(Message(from: NodeID(1), to: NodeID(2), term: Term(2), kind: .heartbeat(heartbeat)))
         #expect(cluster[2].commitIndex == LogIndex(3))
         cluster.deliver(
@@ -102,6 +103,21 @@ import Testing
                 from: NodeID(1), to: NodeID(2), term: Term(2),
                 kind: .commit(LogPosition(term: Term(1), index: LogIndex(20)))))
         #expect(cluster[2].commitIndex == LogIndex(3))
+    }
+
+    @Test func A33_aLogThatEndsBeforeWhatItsLeaderHasAnAcknowledgementForIsLost() {
+        let cluster = followerWithNine()
+        func heartbeat(acknowledged: Int) {
+            let heartbeat = Message.Heartbeat(
+                round: 1, sentAt: 1, commit: .zero, acknowledged: LogIndex(UInt64(acknowledged)), revokedToken: 0)
+            cluster.deliver(Message(from: NodeID(1), to: NodeID(2), term: Term(1), kind: .heartbeat(heartbeat)))
+        }
+        heartbeat(acknowledged: 9)
+        #expect(cluster[2].lostThrough == nil)
+        #expect(answers(cluster).count == 1)
+        heartbeat(acknowledged: 10)
+        #expect(cluster[2].lostThrough == LogIndex(10))
+        #expect(answers(cluster).isEmpty)
     }
 
     @Test func A25_anAppendBelowThePurgePointIsNoConflict() {

@@ -42,6 +42,7 @@ struct SafetyChecker {
         // The dearest check, on a part of all steps.
         steps += 1
         if steps % 8 == 0 { core.checkInvariants() }
+        if let through = core.lostThrough { fail("durability: \(core.id) had acknowledged entries up to \(through)") }
         guard core.role == .leader else { return }
         guard let known = leaders[core.term] else {
             leaders[core.term] = core.id

@@ -3,6 +3,7 @@ import CairnRaft
 import CairnReplication
 import CairnSimulator
 import CairnTestSupport
+import Foundation
 import Synchronization
 import Testing
 
@@ -38,6 +39,31 @@ import Testing
         disk.restart()
         let again = try SharedLog.open(directory: "raft", fileSystem: disk, options: options)
         for loop in 1...3 as ClosedRange<UInt32> { #expect(again.open(GroupID(loop)).lastIndex == LogIndex(100)) }
+    }
+
+    @Test func anIdleLogIsMarkedAsSynced() throws {
+        let disk = SimulatedFileSystem(seed: 32)
+        let log = try SharedLog.open(directory: "raft", fileSystem: disk, options: LogWorkload.options())
+        let writer = LogWriter(log)
+        defer { writer.stop() }
+        let group = log.open(GroupID(1))
+        var batch = LogBatch(id: 1)
+        group.append(
+            [Entry(term: Term(1), index: LogIndex(1), kind: .normal, payload: [1, 2, 3])], to: &batch)
+        writer.submit(batch) { _ in }
+        func tags() throws -> [UInt64] {
+            let segment = try disk.list("raft").first { $0.hasPrefix("segment") }!
+            var reader = try RecordLogReader("raft/" + segment, kind: RecordLogHeader.Kind("RAFT"), in: disk)
+            var tags: [UInt64] = []
+            while let record = try reader.next() { tags.append(record.tag) }
+            return tags
+        }
+        let deadline = ContinuousClock.now + .seconds(10)
+        while try tags().count < 2, ContinuousClock.now < deadline { usleep(10_000) }
+        let found = try tags()
+        #expect(found.count == 2 && found[0] != found[1])
+        usleep(600_000)
+        #expect(try tags() == found, "one mark, not one each time that nothing comes")
     }
 
     @Test func onARealDiskSegmentsAreFilledRecycledAndReadBack() throws {

@@ -199,6 +199,30 @@ import Testing
         }
     }
 
+    @Test func A33_aBadEndIsDamageIfTheLogWasMarkedAsSynced() throws {
+        for isMarked in [false, true] {
+            let disk = SimulatedFileSystem(seed: 7)
+            let log = try SharedLog.open(directory: "raft", fileSystem: disk, options: LogWorkload.options())
+            let group = log.open(GroupID(1))
+            try commit(log, group) { group.append(entries(1...3, term: 1), to: &$0) }
+            if isMarked {
+                try log.markSynced()
+                let size = disk.operationCount
+                try log.markSynced()
+                #expect(disk.operationCount == size, "a second mark of the same state costs nothing")
+            }
+            disk.killProcess()
+            let segment = "raft/" + (try disk.list("raft").first { $0.hasPrefix("segment") }!)
+            // In the first of three entries, all of one write.
+            try disk.flipBit(2, ofByte: RecordLogHeader.byteCount + 24 + 20, in: segment)
+            let found = try SharedLog.open(directory: "raft", fileSystem: disk, options: LogWorkload.options())
+                .open(GroupID(1))
+            // Without the mark it looks like a write that the power was cut in.
+            #expect((found.damage != nil) == isMarked)
+            if !isMarked { #expect(found.lastIndex == .zero) }
+        }
+    }
+
     @Test func A33_aLostHardStateIsKnownToBeLost() throws {
         let log = try open()
         let group = log.open(GroupID(1))
