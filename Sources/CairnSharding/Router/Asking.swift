@@ -49,14 +49,40 @@ extension Router {
         return gathering
     }
 
+    /// Asks one group and waits for its answer.
     func ask(_ question: Question, deadline: UInt64) async -> GroupResult {
-        await gather([question], deadline: deadline).results()[0]
+        let awaited = Awaited()
+        Attempt(router: self, question: question, deadline: deadline) { result, _ in awaited.set(result) }.start()
+        return await awaited.result()
     }
 
     /// Asks without waiting for the answer, for what is only a courtesy (closing cursors).
     func tell(_ question: Question) {
         let deadline = clock.nanoseconds + options.commandNanoseconds
         Attempt(router: self, question: question, deadline: deadline) { _, _ in }.start()
+    }
+}
+
+/// One answer, for which no collection is needed.
+private final class Awaited {
+    private var answer: GroupResult?
+    private var waiter: CheckedContinuation<Void, Never>?
+
+    func set(_ result: GroupResult) {
+        precondition(answer == nil, "a group answered twice")
+        answer = result
+        waiter?.resume()
+        waiter = nil
+    }
+
+    func result() async -> GroupResult {
+        if answer == nil {
+            await withCheckedContinuation { waiter in
+                // As below: the answer may have been quicker.
+                if answer != nil { waiter.resume() } else { self.waiter = waiter }
+            }
+        }
+        return answer!
     }
 }
 

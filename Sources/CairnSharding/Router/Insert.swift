@@ -122,11 +122,12 @@ private final class InsertWriter {
 
     func run(ordered: Bool) async throws(QueryError) {
         descriptor = try await router.collectionForWriting(namespace, deadline: deadline)
+        if batch.documents.count == 1 { return try await sendOne(ordered: ordered) }
         let everything = Array(batch.documents.indices)
         if !ordered {
             return try await send(everything, ordered: false)
         }
-        if descriptor.groups.count == 1 || everything.count == 1 {
+        if descriptor.groups.count == 1 {
             return try await send(everything, ordered: true)
         }
         if descriptor.options["validator"] != nil {
@@ -138,6 +139,21 @@ private final class InsertWriter {
     private func group(of index: Int) -> UInt32 {
         // Chunks cover every slot, an invariant of descriptors.
         descriptor.group(owning: batch.slots[index])!
+    }
+
+    /// The only document of a batch, which is what most inserts are: there is nothing to be divided among groups.
+    private func sendOne(ordered: Bool) async throws(QueryError) {
+        var retries = StaleRetries()
+        while true {
+            let result = await router.ask(question(group(of: 0), [0], ordered: ordered), deadline: deadline)
+            do throws(CommandFailure) {
+                _ = try note(try result.reply(), [0])
+                return
+            } catch {
+                guard case .stale = error else { throw error.queryError }
+                try await refresh(&retries)
+            }
+        }
     }
 
     /// In parallel up to each suspect, the suspects alone.
