@@ -346,3 +346,20 @@ def test_scans_from_many_clients_at_once_all_end(shared_cluster):
         thread.join()
     assert not errors, errors[:2]
     assert counts == [6000] * 360
+
+
+def test_validate_compares_indexes_with_documents(db):
+    with pytest.raises(OperationFailure) as refused:
+        db.command("validate", "stones")
+    assert refused.value.code == 26
+    db.stones.insert_many([{"_id": n, "color": n % 3, "tags": [n, n + 1]} for n in range(300)])
+    db.stones.create_index("color")
+    db.stones.create_index("tags")
+    found = db.command("validate", "stones", full=True)
+    assert found["valid"] and found["errors"] == [] and found["nrecords"] == 300 and found["nInvalidDocuments"] == 0
+    assert found["nIndexes"] == 3 and found["keysPerIndex"] == {"_id_": 300, "color_1": 300, "tags_1": 600}
+    assert all(index == {"valid": True} for index in found["indexDetails"].values())
+    assert db.validate_collection("stones")["valid"]
+    with pytest.raises(OperationFailure) as refused:
+        db.command("validate", "stones", repair=True)
+    assert refused.value.code == 115

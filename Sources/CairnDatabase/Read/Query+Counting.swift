@@ -98,50 +98,62 @@ extension Query {
         return result
     }
 
-    /// Compares the entries of each index with those that the documents ought to have.
+    /// Looks whether the documents are valid BSON, and compares the entries of each index with those that they ought to have.
     func validate() throws -> GroupReply {
         let view = makeView()
-        var body = DocumentBuilder()
+        let (records, invalid) = try checkDocuments(view)
+        var isValid = invalid == 0
         var totalMissing: Int64 = 0
         var totalExtra: Int64 = 0
-        var records: Int64 = 0
         var results: [Value] = []
+        for index in collection.indexes {
+            let found = try compare(index, view)
+            isValid = isValid && found.missing == 0 && found.extra == 0
+            totalMissing += found.missing
+            totalExtra += found.extra
+            results.append(
+                .document([
+                    "name": .string(BSONString(index.descriptor.name)), "entries": .int64(found.entries),
+                    "missing": .int64(found.missing), "extra": .int64(found.extra),
+                ]))
+        }
+        return GroupReply(body: [
+            "valid": .bool(isValid), "nrecords": .int64(records), "invalid": .int64(invalid),
+            "missing": .int64(totalMissing), "extra": .int64(totalExtra), "indexes": .array(BSONArray(results)),
+        ])
+    }
+
+    private func documents(in view: ReadView) throws -> RangeCursor {
         let lower = KeySpace.prefix(collection.id, .records)
         let upper = KeySpace.prefix(collection.id, IndexID(1))
-        if collection.indexes.isEmpty { records = try measure(lower, view).count }
-        for index in collection.indexes {
-            var entries: Int64 = 0
-            var missing: Int64 = 0
-            var expected: Int64 = 0
-            records = 0
-            let documents = try view.range(lower: lower[...], upper: upper[...])
-            while try documents.next() {
-                records += 1
-                let wanted = try index.entries(
-                    of: Document(trusted: documents.value), record: Array(documents.key),
-                    bytesMax: options.indexEntryBytesMax)
-                for entry in wanted.keys {
-                    if try view.get(entry[...]) == nil { missing += 1 } else { expected += 1 }
-                }
-            }
-            entries = try measure(index.prefix, view).count
-            // An index that is being built lacks what the build has not come to.
-            if !index.isReady { missing = 0 }
-            let extra = entries - expected
-            totalMissing += missing
-            totalExtra += extra
-            var builder = DocumentBuilder()
-            builder.append("name", index.descriptor.name)
-            builder.append("entries", entries)
-            builder.append("missing", missing)
-            builder.append("extra", extra)
-            results.append(.document(builder.finish()))
+        return try view.range(lower: lower[...], upper: upper[...])
+    }
+
+    private func checkDocuments(_ view: ReadView) throws -> (records: Int64, invalid: Int64) {
+        var result: (records: Int64, invalid: Int64) = (0, 0)
+        let cursor = try documents(in: view)
+        while try cursor.next() {
+            result.records += 1
+            if (try? Document(validating: cursor.value)) == nil { result.invalid += 1 }
         }
-        body.append("valid", totalMissing == 0 && totalExtra == 0)
-        body.append("nrecords", records)
-        body.append("missing", totalMissing)
-        body.append("extra", totalExtra)
-        body.append("indexes", BSONArray(results))
-        return GroupReply(body: body.finish())
+        return result
+    }
+
+    private func compare(
+        _ index: IndexState, _ view: ReadView
+    ) throws -> (entries: Int64, missing: Int64, extra: Int64) {
+        var missing: Int64 = 0
+        var expected: Int64 = 0
+        let cursor = try documents(in: view)
+        while try cursor.next() {
+            let wanted = try index.entries(
+                of: Document(trusted: cursor.value), record: Array(cursor.key), bytesMax: options.indexEntryBytesMax)
+            for entry in wanted.keys {
+                if try view.get(entry[...]) == nil { missing += 1 } else { expected += 1 }
+            }
+        }
+        let entries = try measure(index.prefix, view).count
+        // An index that is being built lacks what the build has not come to.
+        return (entries, index.isReady ? missing : 0, entries - expected)
     }
 }

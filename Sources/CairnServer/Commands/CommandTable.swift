@@ -82,5 +82,6 @@ struct CommandTable: Sendable {
         .routed("dropIndexes", "drops indexes"),
         .routed("collStats", "statistics of a collection"),
         .routed("dbStats", "statistics of a database"),
+        .routed("validate", "compares a collection's indexes with its documents"),
     ]
 }

@@ -106,29 +106,4 @@ extension Router {
             "scaleFactor": Router.number(scale), "ok": 1.0,
         ]
     }
-
-    /// `validate`: every group compares its indexes with its documents.
-    func validate(_ command: ClientCommand) async throws(QueryError) -> Document {
-        let namespace = try namespace(of: command)
-        guard try await collection(namespace, fresh: true, deadline: command.deadline!) != nil else {
-            throw QueryError(.namespaceNotFound, "Collection '\(namespace)' does not exist to validate.")
-        }
-        let replies = try await askOwners(
-            namespace, filter: Document(), operation: .validate, body: Document(), deadline: command.deadline!)
-        var records: Int64 = 0
-        var missing: Int64 = 0
-        var extra: Int64 = 0
-        var isValid = true
-        for reply in replies {
-            records += try reply.body.integer("nrecords") ?? 0
-            missing += try reply.body.integer("missing") ?? 0
-            extra += try reply.body.integer("extra") ?? 0
-            isValid = isValid && reply.body.flag("valid") == true
-        }
-        return [
-            "ns": .string(BSONString(namespace.description)), "nrecords": Router.number(records),
-            "missingIndexEntries": Router.number(missing), "extraIndexEntries": Router.number(extra),
-            "valid": .bool(isValid), "repaired": false, "warnings": [], "errors": [], "ok": 1.0,
-        ]
-    }
 }
