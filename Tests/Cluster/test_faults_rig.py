@@ -22,6 +22,7 @@ from faults.history import FAILED, OK, UNKNOWN, Operation  # noqa: E402
 from faults.kinds.disks import CONTROL  # noqa: E402
 from faults.page import Timeline, write_page  # noqa: E402
 from faults.relay import Relay  # noqa: E402
+from faults.report import effects  # noqa: E402
 from faults.run import Band, Outcome  # noqa: E402
 
 
@@ -168,6 +169,18 @@ def test_progress_is_asked_of_every_workload():
     assert progress_verdict({"a": [quick]}, 101.0, 100.0).kept is True
     assert progress_verdict({"a": [quick], "b": [slow]}, 101.0, 100.0).kept is False
     assert progress_verdict({"a": [quick]}, None, 100.0).kept is False
+
+
+def test_a_report_says_how_long_nobody_got_on_under_each_kind_of_fault():
+    def acknowledged(*ends):
+        return [did("add", None, None, end, end) for end in ends]
+
+    outcome = Outcome("scripts/faults run x --seed 1", "x", 1, 3, 1.0, "loopback", "0")
+    outcome.histories = {"a": acknowledged(0, 1, 5, 6, 20, 21), "b": acknowledged(0, 2, 6, 7, 9, 21)}
+    outcome.histories["b"].append(did("add", None, None, 15, 15, UNKNOWN))
+    outcome.bands = [Band("kill", "node 1", 1.5, 2.0, 4.0), Band("kill", "node 2", 6.5, 6.6, 6.8), Band("cut", "", 8, 9, 10)]
+    # Together: 0 1 2 5 6 7 9 20 21. A silence counts as a whole, also where it began before the fault or ends after it.
+    assert effects(outcome) == {"kill": (2, 3, 14), "cut": (1, 11, 14)}
 
 
 def test_a_seed_draws_the_same_schedule_again_and_all_draws_each_fault_once():
