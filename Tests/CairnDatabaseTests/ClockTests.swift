@@ -109,7 +109,7 @@ import Testing
     }
 
     @Test func A16_anHourForwardOrBackInOneStepEndsNothingEarly() throws {
-        for steps in [[1, -1], [-1, 1], [1, 1]].map { $0.map { $0 * Int64(Self.hour) } } {
+        for steps in [[1, -1], [-1, 1], [1, 1]].map({ $0.map { $0 * Int64(Self.hour) } }) {
             let group = try TestGroup()
             try group.start()
             for number in 1...10 { try group.insert(["_id": .int64(Int64(number)), "n": 0]) }

@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct ProtocolTests {
     static let request = GroupRequest(
-        .insert, collection: CollectionID(9), epoch: 77, session: .test(5, 3), statementIDs: [0, 4],
+        .insert, collection: CollectionID(9), epoch: 77, session: .test(5, 3), statementIDs: [0, 4], attempt: 7,
         readVersion: Version(rawValue: 99), budgetMilliseconds: 250, body: ["ordered": false],
         documents: [["_id": 1], ["_id": "two"]])
 
@@ -20,6 +20,7 @@ import Testing
         #expect(decoded.session == .test(5, 3))
         #expect(decoded.statementIDs == [0, 4])
         #expect(decoded.readVersion == Version(rawValue: 99))
+        #expect(decoded.attempt == 7)
         #expect(decoded.budgetMilliseconds == 250)
         #expect(decoded.body == Self.request.body)
         #expect(decoded.documents == Self.request.documents)
@@ -31,7 +32,7 @@ import Testing
             .reply(GroupReply(body: ["n": 1], documents: [["_id": 1]])), .failure(.notLeader(hint: nil)),
             .failure(.notLeader(hint: 3)), .failure(.staleEpoch(current: 8)), .failure(.needsDescriptor(have: nil)),
             .failure(.needsDescriptor(have: 2)), .failure(.droppedCollection), .failure(.error(error)),
-            .failure(.unavailable("no")),
+            .failure(.unavailable("no")), .failure(.claimLost),
         ]
         for answer in answers {
             let bytes = answer.encoded()

@@ -94,6 +94,62 @@ struct FaultTests {
         #expect(try await cluster.ok(["count": "a"])["n"] == 60)
     }
 
+    /// A try is held up on its way to the group that it chose; meanwhile the client sends the write again, to another router, which
+    /// finds a document in another group.
+    @Test(arguments: ["findAndModify", "update", "delete", "upsert"])
+    func C11_aTryThatIsStillUnderWayIsOverOnceItsRepetitionLooksForADocument(kind: String) async throws {
+        let cluster = try TestCluster(groups: 6, routers: 2)
+        let early: Value = .int32(Int32((0..<100).first { Self.group(of: .int32(Int32($0)), groups: 6) == 1 }!))
+        let late: Value = .int32(Int32((0..<100).first { Self.group(of: .int32(Int32($0)), groups: 6) == 5 }!))
+        let command: Document =
+            switch kind {
+            case "findAndModify": ["findAndModify": "a", "query": ["x": 1], "update": ["$set": ["x": 2]]]
+            case "update": ["update": "a", "updates": [["q": ["x": 1], "u": ["$set": ["x": 2]]]]]
+            case "delete": ["delete": "a", "deletes": [["q": ["x": 1], "limit": 1]]]
+            default: ["update": "a", "updates": [["q": ["x": 1], "u": ["$inc": ["y": 1]], "upsert": true]]]
+            }
+        _ = try await cluster.insert("a", kind == "upsert" ? [["_id": -1]] : [["_id": late, "x": 1]])
+        var second: Document?
+        cluster.delays = { request, _ in
+            guard [.findAndModify, .update, .delete].contains(request.operation) else { return nil }
+            cluster.delays = { _, _ in nil }
+            Task { @MainActor in
+                let insert: Document = ["insert": "a", "documents": [["_id": early, "x": 1]]]
+                let documents = kind == "upsert" ? nil : insert
+                for (body, session) in [(documents, nil), (command, Self.session)] as [(Document?, SessionStamp?)] {
+                    guard let body else { continue }
+                    let name = body.first!.name.string
+                    second = await cluster.routers[1].run(
+                        ClientCommand(name: name, database: "test", body: body, session: session))
+                }
+            }
+            return 5_000_000_000
+        }
+        let first = try await cluster.ok(command, session: Self.session)
+        #expect(second?["ok"] == 1.0 && first["n"] == second?["n"] && first["value"] == second?["value"], "\(first)")
+        let left = try await cluster.all("a", filter: ["x": 1])
+        let changed = try await cluster.all("a", filter: kind == "upsert" ? ["y": 1] : ["x": 2])
+        #expect(left.count == 1, "\(left)")
+        #expect(changed.count == (kind == "delete" ? 0 : 1), "\(changed)")
+    }
+
+    @Test func aClaimIsForgottenByTheNextLeaderAndMadeAgain() async throws {
+        let cluster = try TestCluster(groups: 3)
+        _ = try await cluster.insert("a", numbers(30))
+        cluster.delays = { request, group in
+            guard request.operation == .findAndModify else { return nil }
+            cluster.delays = { _, _ in nil }
+            // Between the claim and the write the group gets another leader.
+            try! cluster.groups[group]!.loseOffice(losingEntries: false)
+            try! cluster.groups[group]!.becomeLeader()
+            return 1_000_000
+        }
+        let reply = try await cluster.ok(
+            ["findAndModify": "a", "query": ["x": 3], "update": ["$set": ["x": 100]]], session: Self.session)
+        #expect(reply["value"]?.asDocument?["x"] == 3)
+        #expect(try await cluster.all("a", filter: ["x": 100]).count == 1)
+    }
+
     @Test func C26_aGroupThatDoesNotAnswerMakesAnErrorNotAShorterAnswer() async throws {
         let cluster = try TestCluster(groups: 6)
         _ = try await cluster.insert("a", numbers(100))

@@ -26,6 +26,9 @@ public enum GroupFailure: Error, Sendable {
     case needsDescriptor(have: UInt64?)
     /// The collection was dropped; its id never comes back.
     case droppedCollection
+    /// Another try of the same numbered write has asked since, or another leader has come, which remembers no tries: ask all groups again
+    /// before you choose one.
+    case claimLost
     /// The client's own mistake or a limit, with MongoDB's code.
     case error(QueryError)
     /// The group cannot answer now, or cannot know whether the write will last (leadership lost while it was under way).
@@ -43,6 +46,7 @@ public enum GroupFailure: Error, Sendable {
 ///   4 dropped collection
 ///   5 error              code i32 ‖ message (u32 length ‖ UTF-8) ‖ detailed u8 [‖ details (BSON)]
 ///   6 unavailable        message
+///   7 claim lost
 /// ```
 public enum GroupAnswer: Sendable {
     case reply(GroupReply)
@@ -88,6 +92,8 @@ public enum GroupAnswer: Sendable {
             case .unavailable(let message):
                 writer.append(6 as UInt8)
                 writer.append(message)
+            case .claimLost:
+                writer.append(7 as UInt8)
             }
             return writer.bytes
         }
@@ -125,6 +131,8 @@ public enum GroupAnswer: Sendable {
             self = .failure(.error(QueryError(ErrorCode(rawValue: number), message, details: details)))
         case 6:
             self = .failure(.unavailable(try reader.string()))
+        case 7:
+            self = .failure(.claimLost)
         default:
             throw DatabaseError(.malformed, "answer kind \(kind) is not known")
         }

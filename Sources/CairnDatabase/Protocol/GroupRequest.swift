@@ -29,9 +29,9 @@ public struct SessionStamp: Hashable, Sendable {
 /// On the wire between nodes, all integers little-endian:
 ///
 /// ```
-/// format u8 = 1 ‖ operation u8 ‖ flags u8 (1 session, 2 statement ids, 4 read version)
+/// format u8 = 1 ‖ operation u8 ‖ flags u8 (1 session, 2 statement ids, 4 read version, 8 attempt)
 /// collection u32 ‖ epoch u64 ‖ budget u32
-/// [session 16 bytes ‖ transaction number i64] [count u32 ‖ statement id i32 …] [read version u64]
+/// [session 16 bytes ‖ transaction number i64] [count u32 ‖ statement id i32 …] [read version u64] [attempt u64]
 /// body (BSON) ‖ count u32 ‖ document (BSON) …
 /// ```
 public struct GroupRequest: Sendable {
@@ -44,6 +44,9 @@ public struct GroupRequest: Sendable {
     /// The statement number of each element of `documents` (of the one statement, for findAndModify); empty means
     /// 0, 1, 2… Only meaningful beside ``session``.
     public var statementIDs: [Int32]
+    /// The router's number for this try of a write whose group is chosen by a search: the group must have been asked with it before
+    /// (``GroupOperation/checkExecuted``), see ``GroupFailure/claimLost``. Only meaningful beside ``session``.
+    public var attempt: UInt64?
     /// The version to read at, for cursors that span groups; nil reads the newest applied state.
     public var readVersion: Version?
     /// How long the sender still waits; 0 means without a limit.
@@ -55,7 +58,7 @@ public struct GroupRequest: Sendable {
 
     public init(
         _ operation: GroupOperation, collection: CollectionID, epoch: UInt64 = 0, session: SessionStamp? = nil,
-        statementIDs: [Int32] = [], readVersion: Version? = nil, budgetMilliseconds: UInt32 = 0,
+        statementIDs: [Int32] = [], attempt: UInt64? = nil, readVersion: Version? = nil, budgetMilliseconds: UInt32 = 0,
         body: Document = Document(), documents: [Document] = []
     ) {
         self.operation = operation
@@ -63,6 +66,7 @@ public struct GroupRequest: Sendable {
         self.epoch = epoch
         self.session = session
         self.statementIDs = statementIDs
+        self.attempt = attempt
         self.readVersion = readVersion
         self.budgetMilliseconds = budgetMilliseconds
         self.body = body
@@ -73,6 +77,7 @@ public struct GroupRequest: Sendable {
     private static let hasSession: UInt8 = 1
     private static let hasStatementIDs: UInt8 = 2
     private static let hasReadVersion: UInt8 = 4
+    private static let hasAttempt: UInt8 = 8
 
     /// The bytes that ``init(decoding:validating:)`` reads.
     public func encoded() -> [UInt8] {
@@ -85,6 +90,7 @@ public struct GroupRequest: Sendable {
         if session != nil { flags |= Self.hasSession }
         if !statementIDs.isEmpty { flags |= Self.hasStatementIDs }
         if readVersion != nil { flags |= Self.hasReadVersion }
+        if attempt != nil { flags |= Self.hasAttempt }
         writer.append(flags)
         writer.append(collection.rawValue)
         writer.append(epoch)
@@ -99,6 +105,7 @@ public struct GroupRequest: Sendable {
             for id in statementIDs { writer.append(id) }
         }
         if let readVersion { writer.append(readVersion.rawValue) }
+        if let attempt { writer.append(attempt) }
         writer.append(body.bytes)
         writer.append(UInt32(documents.count))
         for document in documents { writer.append(document.bytes) }
@@ -119,7 +126,7 @@ public struct GroupRequest: Sendable {
             throw DatabaseError(.malformed, "operation \(number) is not known")
         }
         let flags = try reader.integer(UInt8.self)
-        guard flags & ~(Self.hasSession | Self.hasStatementIDs | Self.hasReadVersion) == 0 else {
+        guard flags & ~(Self.hasSession | Self.hasStatementIDs | Self.hasReadVersion | Self.hasAttempt) == 0 else {
             throw DatabaseError(.malformed, "request flags \(flags) are not known")
         }
         let collection = CollectionID(try reader.integer(UInt32.self))
@@ -140,12 +147,13 @@ public struct GroupRequest: Sendable {
         }
         var readVersion: Version?
         if flags & Self.hasReadVersion != 0 { readVersion = Version(rawValue: try reader.integer(UInt64.self)) }
+        let attempt = flags & Self.hasAttempt != 0 ? try reader.integer(UInt64.self) : nil
         let body = try reader.document(validating: validating)
         let documents = try reader.documents(validating: validating)
         try reader.expectEnd()
         self.init(
             operation, collection: collection, epoch: epoch, session: session, statementIDs: statementIDs,
-            readVersion: readVersion, budgetMilliseconds: budget, body: body, documents: documents)
+            attempt: attempt, readVersion: readVersion, budgetMilliseconds: budget, body: body, documents: documents)
     }
 }
 

@@ -49,6 +49,7 @@ extension Evaluator {
         sessions[session] = record
     }
 
+    /// Says which statements of a numbered write were carried out here, and claims the others for the request's attempt.
     func checkExecuted(_ request: GroupRequest) throws -> GroupReply {
         guard let stamp = request.session else {
             throw QueryError(.invalidOptions, "checkExecuted needs a session")
@@ -73,6 +74,9 @@ extension Evaluator {
             }
         } else if let record = try sessionRecord(SessionID(stamp)), record.transactionNumber > stamp.transactionNumber {
             throw QueryError(.transactionTooOld, "a newer retryable write of this session has started")
+        }
+        if let attempt = request.attempt {
+            claim(SessionID(stamp), WriteClaim(transactionNumber: stamp.transactionNumber, attempt: attempt))
         }
         body.append("executed", BSONArray(executed))
         if let image { body.append("value", image) }

@@ -81,12 +81,14 @@ struct StatementRun {
 extension Evaluator {
     /// Starts the statements of a write command.
     ///
-    /// - Throws: ``QueryError`` 225 or 217 when the session is past the request.
+    /// - Throws: ``QueryError`` 225 or 217 when the session is past the request; ``GroupFailure/claimLost``.
     func beginStatements(_ request: GroupRequest, _ context: EvaluationContext) throws -> StatementRun {
         guard let stamp = request.session else { return StatementRun(request, session: nil, record: nil) }
         let session = SessionID(stamp)
         let record = try beginWrite(stamp, session, context)
-        return StatementRun(request, session: session, record: record)
+        let run = StatementRun(request, session: session, record: record)
+        try requireClaim(of: request, run)
+        return run
     }
 
     /// In mode `cacheOnly`, looks for the documents that the statements name by `_id`: later statements can no longer be

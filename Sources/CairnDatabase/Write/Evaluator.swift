@@ -33,6 +33,7 @@ final class Evaluator {
     private(set) var appliedPosition: TipPosition = 0
 
     var sessions: [SessionID: SessionRecord] = [:]
+    var claims: [SessionID: WriteClaim] = [:]
     /// For upserts that name no `_id`.
     var objectIDs: ObjectIDGenerator
 

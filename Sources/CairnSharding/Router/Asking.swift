@@ -186,7 +186,7 @@ private final class Attempt {
             again(result)
         case .failure(.needsDescriptor):
             install(at: node, result)
-        case .failure(.staleEpoch), .failure(.droppedCollection), .failure(.error):
+        case .failure(.staleEpoch), .failure(.droppedCollection), .failure(.claimLost), .failure(.error):
             finish(result)
         }
     }

@@ -3,13 +3,13 @@ import CairnQuery
 
 /// Why a command, or one round of it, did not get its answer from a group.
 enum CommandFailure: Error {
-    /// The catalog changed: look the collection up again and start the round anew.
+    /// The catalog changed, or another try of the same write came in between: look the collection up again and start the round anew.
     case stale
     case error(QueryError)
 
     init(_ failure: GroupFailure) {
         switch failure {
-        case .staleEpoch, .droppedCollection, .needsDescriptor: self = .stale
+        case .staleEpoch, .droppedCollection, .needsDescriptor, .claimLost: self = .stale
         case .error(let error): self = .error(error)
         case .notLeader: self = .error(QueryError(.hostUnreachable, "the group has no leader"))
         case .unavailable(let reason): self = .error(QueryError(.hostUnreachable, reason))
@@ -56,6 +56,7 @@ struct StaleRetries {
     /// - Throws: when the catalog does not come to rest, or the deadline has passed.
     mutating func next(_ router: Router, deadline: UInt64) async throws(QueryError) {
         count += 1
+        if Task.isCancelled { throw QueryError(.interrupted, "operation was interrupted: its client is gone") }
         guard count <= router.options.staleRetriesMax, router.clock.nanoseconds < deadline else {
             throw QueryError(.hostUnreachable, "the collection's placement did not come to rest in time")
         }

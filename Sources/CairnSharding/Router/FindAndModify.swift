@@ -36,7 +36,9 @@ extension Router {
 
         var retries = StaleRetries()
         var races = 0
-        var asksForFormerTry = command.session != nil
+        // Only a client's number may be used by several tries.
+        let isNumbered = command.session != nil
+        var attempt: UInt64?
         var descriptor =
             isUpsert
             ? try await collectionForWriting(namespace, deadline: deadline)
@@ -46,25 +48,27 @@ extension Router {
                 if let group = try oneGroup(for: filter, in: current) {
                     return Router.findAndModifyReply(
                         try await carryOut(
-                            command.body, on: group, filter: filter, upsert: isUpsert, stamp, statementID, current,
+                            command.body, on: group, filter: filter, upsert: isUpsert, stamp, statementID, nil, current,
                             deadline: deadline))
                 }
-                if asksForFormerTry {
-                    if let group = try await executor(of: stamp, statementID, current, deadline: deadline) {
+                if isNumbered, attempt == nil {
+                    attempt = random()
+                    if let group = try await executor(
+                        of: stamp, statementID, attempt, current, deadline: deadline)
+                    {
                         // It has the whole answer under the number, and does nothing again.
                         return Router.findAndModifyReply(
                             try await carryOut(
-                                command.body, on: group, filter: filter, upsert: isUpsert, stamp, statementID, current,
-                                deadline: deadline))
+                                command.body, on: group, filter: filter, upsert: isUpsert, stamp, statementID, attempt,
+                                current, deadline: deadline))
                     }
-                    asksForFormerTry = false
                 }
                 if let (group, id) = try await firstMatch(
                     filter, sort: sort, hint: command.body["hint"], in: current, deadline: deadline)
                 {
                     let reply = try await carryOut(
-                        command.body, on: group, filter: filter.and(id: id), upsert: false, stamp, statementID, current,
-                        deadline: deadline)
+                        command.body, on: group, filter: filter.and(id: id), upsert: false, stamp, statementID, attempt,
+                        current, deadline: deadline)
                     if case .document(let last)? = reply.body["lastErrorObject"], try last.countField("n") > 0 {
                         return Router.findAndModifyReply(reply)
                     }
@@ -79,10 +83,10 @@ extension Router {
                 return Router.findAndModifyReply(
                     try await carryOut(
                         command.body, on: Targeting.group(of: id, in: current), filter: filter.and(id: id),
-                        upsert: true, stamp, statementID, current,
-                        deadline: deadline))
+                        upsert: true, stamp, statementID, attempt, current, deadline: deadline))
             } catch {
                 guard case .stale = error else { throw error.queryError }
+                attempt = nil
                 try await retries.next(self, deadline: deadline)
                 descriptor =
                     isUpsert
@@ -98,14 +102,14 @@ extension Router {
     /// Has one group carry the command out, with a filter of ours.
     private func carryOut(
         _ command: Document, on group: UInt32, filter: Document, upsert: Bool, _ stamp: SessionStamp,
-        _ statementID: Int32, _ descriptor: CollectionDescriptor, deadline: UInt64
+        _ statementID: Int32, _ attempt: UInt64?, _ descriptor: CollectionDescriptor, deadline: UInt64
     ) async throws(CommandFailure) -> GroupReply {
         var body = command
         body.set("query", .document(filter))
         if (command.flag("upsert") ?? false) != upsert { body.set("upsert", .bool(upsert)) }
         let request = GroupRequest(
             .findAndModify, collection: descriptor.id, epoch: descriptor.epoch, session: stamp,
-            statementIDs: [statementID], body: body)
+            statementIDs: [statementID], attempt: attempt, body: body)
         return try await ask(Question(GroupID(group), request, descriptor), deadline: deadline).reply()
     }
 
@@ -126,15 +130,17 @@ extension Router {
         }
     }
 
-    /// The group that carried out a former try of the same numbered command, if one did.
+    /// The group that carried out a former try of the same numbered command, if one did; if none did, none will.
     private func executor(
-        of stamp: SessionStamp, _ statementID: Int32, _ descriptor: CollectionDescriptor, deadline: UInt64
+        of stamp: SessionStamp, _ statementID: Int32, _ attempt: UInt64?, _ descriptor: CollectionDescriptor,
+        deadline: UInt64
     ) async throws(CommandFailure) -> UInt32? {
         let groups = descriptor.groups
         let questions = groups.map { group in
             Question(
                 GroupID(group),
-                GroupRequest(.checkExecuted, collection: .system, session: stamp, statementIDs: [statementID]))
+                GroupRequest(
+                    .checkExecuted, collection: .system, session: stamp, statementIDs: [statementID], attempt: attempt))
         }
         for (group, reply) in zip(groups, try await ask(questions, deadline: deadline).replies()) {
             if try reply.body.executedStatements().contains(where: { $0.0 == statementID }) { return group }

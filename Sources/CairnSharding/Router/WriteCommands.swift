@@ -53,13 +53,13 @@ extension Router {
 
     /// What the groups remember of a numbered write: each executed statement's result.
     func executed(
-        _ stamp: SessionStamp, statementIDs: [Int32], groups: [UInt32], deadline: UInt64
+        _ stamp: SessionStamp, statementIDs: [Int32], attempt: UInt64? = nil, groups: [UInt32], deadline: UInt64
     ) async throws(QueryError) -> [Int32: Document] {
         let questions = groups.map { group in
             Question(
                 GroupID(group),
                 GroupRequest(
-                    .checkExecuted, collection: .system, session: stamp, statementIDs: statementIDs))
+                    .checkExecuted, collection: .system, session: stamp, statementIDs: statementIDs, attempt: attempt))
         }
         do throws(CommandFailure) {
             var executed: [Int32: Document] = [:]

@@ -40,8 +40,8 @@ struct WriteOutcome {
 /// *one* document that is not named by its `_id` needs two steps: every group is asked for a candidate, and the first is then
 /// changed where it lives, by `_id` and the original filter together; when another client got there first, the search
 /// begins again. A group carries a numbered statement out once, and before the search the groups are asked whether one of
-/// them did already, so that a repetition does not change a second document. (A first try that is still on its way to a group
-/// when its repetition asks cannot be seen; it loses the race unless it arrives later than the repetition is done.)
+/// them did already, and not to do it any more for an earlier try (``GroupRequest/attempt``), so that a repetition does not
+/// change a second document.
 final class StatementWriter {
     private let router: Router
     private let operation: GroupOperation
@@ -170,13 +170,13 @@ final class StatementWriter {
     }
 
     private func question(
-        _ group: UInt32, _ documents: [Document], ids: [Int32], ordered: Bool
+        _ group: UInt32, _ documents: [Document], ids: [Int32], _ attempt: UInt64? = nil, ordered: Bool
     ) -> Question {
         var body: Document = ordered ? Document() : ["ordered": false]
         if let variables { body.set("let", .document(variables)) }
         let request = GroupRequest(
             operation, collection: descriptor!.id, epoch: descriptor!.epoch, session: stamp, statementIDs: ids,
-            body: body, documents: documents)
+            attempt: attempt, body: body, documents: documents)
         return Question(GroupID(group), request, descriptor)
     }
 
@@ -238,28 +238,28 @@ final class StatementWriter {
             try await refresh(&retries, forUpsert: statement.isUpsert)
         }
         guard matched == 0, statement.isUpsert, outcome.errors.isEmpty else { return }
-        try await upsert(statement)
+        do throws(CommandFailure) { try await upsert(statement) } catch { throw error.queryError }
     }
 
     /// One matching document, which must be found first.
     private func runOnOne(_ statement: WriteStatement) async throws(QueryError) {
         var retries = StaleRetries()
         var races = 0
-        var asksForFormerTry = isClients
+        var attempt: UInt64?
         while let descriptor {
             let groups = try Targeting.groups(for: statement.filter, in: descriptor)
             do throws(CommandFailure) {
-                if asksForFormerTry {
-                    if try await noteFormerTry(of: statement, groups: descriptor.groups) { return }
-                    asksForFormerTry = false
+                if isClients, attempt == nil {
+                    attempt = router.random()
+                    if try await noteFormerTry(of: statement, attempt, groups: descriptor.groups) { return }
                 }
                 guard let (group, id) = try await candidate(for: statement, groups: groups) else {
-                    if statement.isUpsert { try await upsertOrFail(statement) }
+                    if statement.isUpsert { try await upsert(statement, attempt) }
                     return
                 }
                 let narrowed = statement.document(filter: statement.filter.and(id: id), upsert: false)
                 let reply = try await router.ask(
-                    question(group, [narrowed], ids: [statement.id], ordered: true), deadline: deadline
+                    question(group, [narrowed], ids: [statement.id], attempt, ordered: true), deadline: deadline
                 ).reply()
                 let matched = try reply.body.countField("n")
                 let refused = try reply.body.writeErrors()
@@ -272,15 +272,18 @@ final class StatementWriter {
                 }
             } catch {
                 guard case .stale = error else { throw error.queryError }
+                attempt = nil
                 try await refresh(&retries, forUpsert: statement.isUpsert)
             }
         }
     }
 
-    private func noteFormerTry(of statement: WriteStatement, groups: [UInt32]) async throws(CommandFailure) -> Bool {
+    private func noteFormerTry(of statement: WriteStatement, _ attempt: UInt64?, groups: [UInt32])
+        async throws(CommandFailure) -> Bool
+    {
         do throws(QueryError) {
             let executed = try await router.executed(
-                stamp, statementIDs: [statement.id], groups: groups, deadline: deadline)
+                stamp, statementIDs: [statement.id], attempt: attempt, groups: groups, deadline: deadline)
             guard let result = executed[statement.id] else { return false }
             outcome.matched += try result.integer("n") ?? 0
             outcome.modified += try result.integer("nModified") ?? 0
@@ -313,32 +316,28 @@ final class StatementWriter {
         return nil
     }
 
-    private func upsertOrFail(_ statement: WriteStatement) async throws(CommandFailure) {
+    /// Nothing matched: the new document goes to the group of its `_id`.
+    private func upsert(_ statement: WriteStatement, _ attempt: UInt64? = nil) async throws(CommandFailure) {
         do throws(QueryError) {
-            try await upsert(statement)
+            let id = try router.upsertID(filter: statement.filter, update: statement.document["u"])
+            var retries = StaleRetries()
+            while let descriptor {
+                let group = Targeting.group(of: id, in: descriptor)
+                var document = statement.document(filter: statement.filter.and(id: id), upsert: true)
+                if statement.isMulti { document.set("multi", .bool(false)) }
+                let result = await router.ask(
+                    question(group, [document], ids: [statement.id], attempt, ordered: true), deadline: deadline)
+                do throws(CommandFailure) { return try note(try result.reply(), [statement]) } catch {
+                    guard case .stale = error else { throw error.queryError }
+                    // Whoever has claimed the write begins again with the claim.
+                    if attempt != nil { break }
+                    try await refresh(&retries, forUpsert: true)
+                }
+            }
         } catch {
             throw .error(error)
         }
-    }
-
-    /// Nothing matched: the new document goes to the group of its `_id`.
-    private func upsert(_ statement: WriteStatement) async throws(QueryError) {
-        var retries = StaleRetries()
-        let id = try router.upsertID(filter: statement.filter, update: statement.document["u"])
-        while let descriptor {
-            let group = Targeting.group(of: id, in: descriptor)
-            var document = statement.document(filter: statement.filter.and(id: id), upsert: true)
-            if statement.isMulti { document.set("multi", .bool(false)) }
-            do throws(CommandFailure) {
-                let reply = try await router.ask(
-                    question(group, [document], ids: [statement.id], ordered: true), deadline: deadline
-                ).reply()
-                return try note(reply, [statement])
-            } catch {
-                guard case .stale = error else { throw error.queryError }
-                try await refresh(&retries, forUpsert: true)
-            }
-        }
+        if attempt != nil { throw .stale }
     }
 }
 

@@ -25,6 +25,8 @@ final class TestCluster: GroupGateway {
     var losesRequest: (GroupRequest, GroupID) -> Bool = { _, _ in false }
     /// Asked before each answer is given: true loses the answer.
     var losesAnswer: (GroupRequest, GroupID) -> Bool = { _, _ in false }
+    /// Nanoseconds that a request takes to its group; nil for none.
+    var delays: (GroupRequest, GroupID) -> UInt64? = { _, _ in nil }
     /// Sees every request that reaches a group.
     var onRequest: (GroupRequest, GroupID) -> Void = { _, _ in }
     /// Requests that reached a group, by operation.
@@ -67,7 +69,10 @@ final class TestCluster: GroupGateway {
         // The router is used on the main actor only, so it calls from there.
         nonisolated(unsafe) let completion = completion
         MainActor.assumeIsolated {
-            carry(request, to: group, completion: completion)
+            guard let delay = delays(request, group) else { return carry(request, to: group, completion: completion) }
+            clock.schedule(afterNanoseconds: delay) {
+                MainActor.assumeIsolated { self.carry(request, to: group, completion: completion) }
+            }
         }
     }
 
