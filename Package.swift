@@ -102,7 +102,8 @@ let package = Package(
         .target(
             name: "CairnServer",
             dependencies: [
-                "CairnBSON", "CairnWire", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery", "CairnDatabase",
+                "CairnBSON", "CairnDefects", "CairnWire", "CairnFiles", "CairnStorage", "CairnRaft", "CairnQuery",
+                "CairnDatabase",
                 "CairnReplication", "CairnSharding", "CairnClient",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -169,7 +170,7 @@ let package = Package(
             dependencies: ["CairnDefects", "CairnSharding", "CairnSimulator", "CairnTestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "CairnServerTests", dependencies: ["CairnServer", "CairnClient", "CairnTestSupport"],
+            name: "CairnServerTests", dependencies: ["CairnDefects", "CairnServer", "CairnClient", "CairnTestSupport"],
             swiftSettings: testSettings),
     ],
     swiftLanguageModes: [.v6]

@@ -1,7 +1,8 @@
 /// A deliberate bug, one of those that a replicated database has had before.
 ///
 /// Each is built in at the place where the real bug would be, and does nothing until somebody switches it on: the tests of the
-/// tests do, to see that the simulation finds it. The names are stable, so that a process can be told which one to have.
+/// tests do, to see that the simulation finds it, and so do the tests of `scripts/faults`, which tell a node's process by
+/// `CAIRN_DEFECT` which ones to have. So the names are stable.
 public enum Defect: String, CaseIterable, Sendable {
     // Elections.
 

@@ -9,7 +9,12 @@ public struct Defects: Hashable, Sendable {
 
         public init() {}
 
-        public init(_ defects: Defect...) { members = Set(defects) }
+        public init(_ defects: Defect...) { self.init(defects) }
+
+        public init(_ defects: [Defect]) { members = Set(defects) }
+
+        /// Those that are switched on.
+        public var list: [Defect] { Defect.allCases.filter(members.contains) }
 
         @inline(__always)
         public func contains(_ defect: Defect) -> Bool { !members.isEmpty && members.contains(defect) }
@@ -22,6 +27,12 @@ public struct Defects: Hashable, Sendable {
 
         @inlinable
         public init(_ defects: Defect...) {}
+
+        @inlinable
+        public init(_ defects: [Defect]) {}
+
+        @inlinable
+        public var list: [Defect] { [] }
 
         @inlinable @inline(__always)
         public func contains(_ defect: Defect) -> Bool { false }

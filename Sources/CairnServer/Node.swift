@@ -1,5 +1,6 @@
 import CairnBSON
 import CairnDatabase
+import CairnDefects
 import CairnFiles
 import CairnRaft
 import CairnReplication
@@ -41,6 +42,11 @@ public final class Node: Service {
             shared.logger.notice(
                 "the process may not open as many files as it might want to; raise its limit of open files",
                 metadata: ["limit": "\(files)", "wanted": "\(wanted)"])
+        }
+        if !configuration.defects.list.isEmpty {
+            shared.logger.warning(
+                "this node has deliberate bugs and loses data",
+                metadata: ["defects": "\(configuration.defects.list.map(\.rawValue).joined(separator: ","))"])
         }
         let storage = try NodeStorage.open(configuration, logger: shared.logger)
         shared.dataKeys.withLock { $0 = storage.dataKeys }

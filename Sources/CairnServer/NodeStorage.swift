@@ -80,6 +80,7 @@ final class NodeStorage: Sendable {
         let fileSystem = PosixFileSystem(keyring: try openKeyring(directory, for: configuration, on: plain))
         var logOptions = SharedLogOptions()
         logOptions.spaceReserveBytes = UInt64(configuration.spaceReserveBytes)
+        logOptions.defects = configuration.defects
         let log = try SharedLog.open(directory: "\(directory)/raft", fileSystem: fileSystem, options: logOptions)
         try ReplicaFolders(in: "\(directory)/groups", fileSystem).finishLeaving(log)
         let storage = NodeStorage(
@@ -136,6 +137,8 @@ final class NodeStorage: Sendable {
         options.logEntriesKept = UInt64(configuration.logEntriesMax) / 2
         options.logBytesHeldForFollowers = UInt64(configuration.logBytesMax)
         options.logBytesBeforeFlush = UInt64(configuration.logBytesMax)
+        options.raft.defects = configuration.defects
+        options.defects = configuration.defects
         let host = try GroupHost(
             node: configuration.node, log: log, sink: LoopLogSink(writer: writer, loop: loop, logger: logger),
             transport: transport, fileSystem: fileSystem, directory: folders.directory, options: options,
@@ -152,11 +155,13 @@ final class NodeStorage: Sendable {
         _ group: GroupID, isNew: Bool, on loop: isolated NodeLoop
     ) throws -> (DataGroup, isNewcomer: Bool) {
         let isNewcomer = try folders.prepare(group, isNew: isNew)
+        var options = DataGroupOptions()
+        options.defects = configuration.defects
         let replica = try DataGroup(
             group: group, node: configuration.node, directory: folders.path(of: group), fileSystem: fileSystem,
             clock: loop.clock,
             readers: LoopReaderPool(threads: readers, eventLoop: loop.eventLoop, afterWork: loop.clock.afterWork),
-            databaseOptions: databaseOptions(), openEngine: openEngine)
+            options: options, databaseOptions: databaseOptions(), openEngine: openEngine)
         return (replica, isNewcomer)
     }
 
@@ -195,6 +200,7 @@ final class NodeStorage: Sendable {
     private func databaseOptions() -> GroupDatabaseOptions {
         var options = GroupDatabaseOptions()
         options.cursorSeed = UInt64.random(in: 1 ... .max)
+        options.defects = configuration.defects
         return options
     }
 

@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnRaft
 import Foundation
 import Testing
@@ -45,6 +46,20 @@ import Testing
             minimal + "\nraft:\n  heartbeat-ms: 50\n", flags: ["raft.heartbeat-ms": "70", "node.id": "2"])
         #expect(configuration.heartbeatMilliseconds == 70)
         #expect(configuration.node == NodeID(rawValue: 2))
+    }
+
+    @Test func deliberateBugsAreForDebugBuildsAndTestsAlone() async throws {
+        func load(_ names: String, isTest: Bool = true) async throws -> [Defect] {
+            let flags = ["node.data": "/nowhere", "node.test-commands": "\(isTest)", "defect": names]
+            return try await ConfigurationLoader.load(file: nil, flags: flags).defects.list
+        }
+        if Defects.areCompiledIn {
+            #expect(try await load("skipLogSync,countLearners") == [.skipLogSync, .countLearners])
+            await #expect(throws: ConfigurationError.self) { try await load("skipLogSink") }
+            await #expect(throws: ConfigurationError.self) { try await load("skipLogSync", isTest: false) }
+        } else {
+            await #expect(throws: ConfigurationError.self) { try await load("skipLogSync") }
+        }
     }
 
     @Test func withoutAFileANodeIsWholeByItself() async throws {

@@ -1,3 +1,4 @@
+import CairnDefects
 import CairnRaft
 import Configuration
 import SystemPackage
@@ -76,6 +77,10 @@ public enum ConfigurationLoader {
         if let value = try reader.integer("node.event-loops") { result.eventLoops = value }
         if let value = try reader.integer("node.connections") { result.connectionsMax = value }
         if let value = try reader.boolean("node.test-commands") { result.testCommandsEnabled = value }
+        // Of no file: nobody keeps a bug in a configuration.
+        if let names = try reader.string("defect") {
+            result.defects = try defects(names.split(separator: ","), areAllowed: result.testCommandsEnabled)
+        }
         if let value = try reader.string("cluster.name") { result.clusterName = value }
         if let value = try reader.integer("cluster.groups") { result.dataGroups = value }
         if let value = try reader.integer("cluster.replicas") { result.replicas = value }
@@ -106,6 +111,32 @@ public enum ConfigurationLoader {
         result.encryption = sources.first
         if let value = try reader.string("log.level") { result.logLevel = value }
         return result
+    }
+
+    /// The deliberate bugs that a node is told to have.
+    ///
+    /// - Throws: ``ConfigurationError`` where it cannot have them: a node that seems to have a bug, and does not, would let
+    ///   whoever looks for it believe that there is nothing to find.
+    private static func defects(_ names: [Substring], areAllowed: Bool) throws(ConfigurationError) -> Defects {
+        func refused(_ problem: String, _ fix: String) -> ConfigurationError {
+            ConfigurationError(key: "CAIRN_DEFECT", problem: problem, fix: fix)
+        }
+        guard Defects.areCompiledIn else {
+            throw refused("a release build has no deliberate bugs", "unset it, or run a debug build")
+        }
+        guard areAllowed else {
+            throw refused("only a node for tests has deliberate bugs", "unset it, or pass --enable-test-commands")
+        }
+        var found: [Defect] = []
+        for name in names {
+            guard let defect = Defect(rawValue: String(name)) else {
+                throw refused(
+                    "there is no defect '\(name)'",
+                    "one of \(Defect.allCases.map(\.rawValue).joined(separator: ", ")) may be meant")
+            }
+            found.append(defect)
+        }
+        return Defects(found)
     }
 
     /// What a folder that was made for a joining node says; nil for any other.

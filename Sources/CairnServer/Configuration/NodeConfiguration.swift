@@ -1,4 +1,5 @@
 import CairnBSON
+import CairnDefects
 import CairnRaft
 import CairnReplication
 
@@ -119,6 +120,8 @@ public struct NodeConfiguration: Sendable {
     public var connectionsMax = 10_000
     /// Whether the admin endpoint takes commands that break things on purpose (loopback only).
     public var testCommandsEnabled = false
+    /// Deliberate bugs, for tests of the tests; see `CAIRN_DEFECT`.
+    package var defects = Defects()
     /// Where the master key comes from; nil leaves data in the clear.
     public var encryption: EncryptionSource?
     /// The least severe level that is logged.
