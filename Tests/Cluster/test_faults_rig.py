@@ -19,11 +19,11 @@ from faults.checkers.ledger import counter_verdict, set_verdicts  # noqa: E402
 from faults.checkers.linearizability import AppendList, Counter, Register, linearizability_verdict  # noqa: E402
 from faults.checkers.whole import progress_verdict  # noqa: E402
 from faults.history import FAILED, OK, UNKNOWN, Operation  # noqa: E402
-from faults.kinds.disks import CONTROL  # noqa: E402
 from faults.page import Timeline, write_page  # noqa: E402
 from faults.relay import Relay  # noqa: E402
 from faults.report import effects  # noqa: E402
 from faults.run import Band, Outcome  # noqa: E402
+from faults.shim import CONTROL, build  # noqa: E402
 
 
 def did(name, argument, result, began, ended, outcome=OK, client="a", key="k"):
@@ -212,10 +212,7 @@ needs_a_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="no C compi
 
 @needs_a_compiler
 def test_the_shim_fails_and_delays_what_it_is_told_to_and_nothing_else(tmp_path):
-    library, control, file = tmp_path / "shim.so", tmp_path / "control", tmp_path / "data-file"
-    source = ROOT / "scripts/lib/faults/shim.c"
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", library, source, "-ldl"], check=True)
+    library, control, file = build(tmp_path, "-Wall", "-Wextra", "-Werror"), tmp_path / "control", tmp_path / "data-file"
 
     def outcome(pattern, sync=(0, 0, 0), write=(0, 0, 0), read=(0, 0, 0)):
         """What a process comes to that writes, syncs and reads a file; and how many seconds it took."""

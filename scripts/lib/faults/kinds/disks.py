@@ -5,9 +5,7 @@ three promises to survive.
 """
 
 import os
-import pathlib
 import shutil
-import struct
 import subprocess
 import time
 
@@ -17,11 +15,10 @@ from pymongo.errors import PyMongoError
 from faults.checkers.whole import contents, lead_everything
 from faults.cluster import Trouble
 from faults.fault import Fault, registered
+from faults.shim import CONTROL, build
 from faults.workload import DATABASE
 
 MIB = 1 << 20
-PATTERN_BYTES = 64
-CONTROL = struct.Struct(f"<9I{PATTERN_BYTES}s")
 HEAL_SECONDS = 120
 ROOMY_BYTES = 8 << 30
 
@@ -64,11 +61,8 @@ class Disturbed(Fault):
     def restart(self, pattern, sync=(0, 0, 0), write=(0, 0, 0), read=(0, 0, 0)):
         """Each operation: how many in a million fail, how many wait, and for how many milliseconds."""
         self.victim = unlucky(self)
-        node, folder = self.cluster.nodes[self.victim], self.cluster.folder
-        library, self.control = folder / "shim.so", folder / f"node-{self.victim}" / "shim"
-        if not library.exists():
-            source = pathlib.Path(__file__).parents[1] / "shim.c"
-            subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+        node, library = self.cluster.nodes[self.victim], build(self.cluster.folder)
+        self.control = node.home / "shim"
         self.control.write_bytes(CONTROL.pack(*[0] * 9, b""))
         self.cluster.kill(self.victim)
         node.environment = {"LD_PRELOAD": str(library), "FAULTS_SHIM_CONTROL": str(self.control)}
