@@ -32,6 +32,7 @@ def parsed():
     running.add_argument("--nodes", **nodes)
     running.add_argument("--workloads", default=",".join(workload.REGISTRY))
     running.add_argument("--report", type=lambda text: pathlib.Path(text).absolute())
+    running.add_argument("--defect", metavar="NAME[,NAME]")
     running.add_argument("--keep", action="store_true")
     running.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -71,7 +72,7 @@ def main():
             raise Trouble(f"there is no workload '{unknown[0]}'; see scripts/faults list")
         seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 31)
         tell = (lambda _: None) if given.json else say
-        run = Run(given.root, given.what, seed, given.minutes, given.nodes, names, tell, given.keep)
+        run = Run(given.root, given.what, seed, given.minutes, given.nodes, names, tell, given.keep, given.defect)
         outcome = run.make()
     except Trouble as trouble:
         say(f"scripts/faults: {trouble}")

@@ -15,7 +15,8 @@ import bson
 
 START_SECONDS = 60
 STOP_SECONDS = 30
-# Small enough that a run of a minute flushes, compacts, purges its log and sends snapshots.
+# Small enough that a run of a minute flushes, compacts, purges its log and sends snapshots; what the run's own environment says
+# comes first.
 ENVIRONMENT = {
     "CAIRN_STORAGE_MEMTABLE_BYTES": str(1 << 20), "CAIRN_RAFT_LOG_BYTES": str(4 << 20), "CAIRN_RAFT_LOG_ENTRIES": "2000",
     "CAIRN_STORAGE_RESERVE_BYTES": str(32 << 20),
@@ -26,9 +27,9 @@ class Trouble(Exception):
     """Something does not go on: a node that does not start, a tool that fails, a group without a leader."""
 
 
-def ask(address, command, seconds=2.0):
+def ask(address, command, seconds=2.0, database="admin"):
     """Sends one command over a connection of its own and returns the reply, or None if there is none in time."""
-    body = bson.encode({**command, "$db": "admin"})
+    body = bson.encode({**command, "$db": database})
     host, port = address.split(":")
     deadline = time.monotonic() + seconds
     try:
@@ -100,7 +101,7 @@ class Cluster:
 
     def __init__(self, root, binary, folder, size, wiring, environment=None):
         self.root, self.binary, self.folder, self.size, self.wiring = root, binary, folder, size, wiring
-        self.environment = {**os.environ, **ENVIRONMENT, **(environment or {})}
+        self.environment = {**ENVIRONMENT, **os.environ, **(environment or {})}
         self.nodes, self.gone = {}, []
         self.unexpected = []  # (moment, node, how it ended)
         # The node whose disk goes wrong, if one does.

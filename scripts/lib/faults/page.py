@@ -167,13 +167,14 @@ def write_page(outcome, path):
         f'<tr><td class="number">{band.began:.1f} s</td><td class="number">{band.ended:.1f} s</td>'
         f'<td class="number">{band.mended:.1f} s</td><td>{escape(band.fault)}</td><td>{escape(band.text)}</td></tr>'
         for band in outcome.bands)
+    bugs = f"<strong>The nodes had deliberate bugs: {escape(outcome.defects)}.</strong> " if outcome.defects else ""
     word = "every promise was kept" if outcome.is_good else "a promise was broken"
     path.write_text(f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Cairn under faults: {escape(outcome.what)}, seed {outcome.seed}</title>
 <style>{STYLE}</style></head><body>
 <h1>Cairn under faults: <span class="{'kept' if outcome.is_good else 'broken'}">{word}</span></h1>
 <p>{escape(outcome.what)}, seed {outcome.seed}, {outcome.nodes} nodes ({escape(outcome.wiring)}), Cairn {escape(outcome.version)},
-{escape(machine())}. The same again:</p><pre>{escape(outcome.command)}</pre>
+{escape(machine())}. {bugs}The same again:</p><pre>{escape(outcome.command)}</pre>
 <h2>What happened</h2>{Timeline(outcome).svg()}
 <h2>Verdicts</h2><table>{verdicts}</table>
 <h2>What clients were told</h2>

@@ -41,6 +41,8 @@ def effects(outcome):
 def print_text(outcome):
     print(f"\n{outcome.what}: {outcome.nodes} nodes ({outcome.wiring}), seed {outcome.seed}, {len(outcome.bands)} faults; "
           f"{machine()}\n")
+    if outcome.defects:
+        print(f"the nodes had deliberate bugs: {outcome.defects}\n")
     table = [("workload", "acknowledged", "failed", "unknown", "longest gap s")]
     for name, operations in outcome.histories.items():
         count = counts(operations)
@@ -64,7 +66,7 @@ def line(outcome, report=None):
     """The line of JSON that ends a run."""
     return json.dumps({
         "faults": outcome.what, "seed": outcome.seed, "nodes": outcome.nodes, "minutes": outcome.minutes,
-        "wiring": outcome.wiring, "version": outcome.version, "machine": machine(), "good": outcome.is_good,
+        "wiring": outcome.wiring, "version": outcome.version, "machine": machine(), "defect": outcome.defects, "good": outcome.is_good,
         "command": outcome.command,
         "episodes": [{"fault": band.fault, "text": band.text, "began": round(band.began, 2), "ended": round(band.ended, 2)}
                      for band in outcome.bands],

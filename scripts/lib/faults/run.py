@@ -56,6 +56,8 @@ class Outcome:
     minutes: float
     wiring: str
     version: str
+    # The deliberate bugs that the nodes were told to have, by their names with commas between.
+    defects: str | None = None
     # When the clients began, by the machine's monotonic clock; every other moment is counted from here.
     began: float = 0.0
     bands: list = dataclasses.field(default_factory=list)
@@ -132,7 +134,7 @@ class Sampler(threading.Thread):
 class Run:
     """Makes a cluster, breaks it, judges it, and removes it, whatever happens."""
 
-    def __init__(self, root, what, seed, minutes, nodes, workload_names, say, keep=False):
+    def __init__(self, root, what, seed, minutes, nodes, workload_names, say, keep=False, defects=None):
         self.keep, self.say = keep, say
         self.faults = chosen(what, nodes)
         self.each_once = what == "all"
@@ -142,15 +144,17 @@ class Run:
         command = f"scripts/faults run {what} --seed {seed} --minutes {minutes:g} --nodes {nodes}"
         if set(workload_names) != set(workload.REGISTRY):
             command += f" --workloads {','.join(workload_names)}"
+        if defects:
+            command += f" --defect {defects}"
         binary = pathlib.Path(os.environ["CAIRN_BINARY"]).absolute()
         version = subprocess.run([binary, "--version"], text=True, capture_output=True, check=True).stdout.strip()
-        self.parent = pathlib.Path(os.environ.get("CAIRN_FAULTS_DIR", root / ".cairn-faults")).absolute()
+        self.parent = pathlib.Path(os.environ.get("CAIRN_FAULTS_DIR", root / ".cairn-faults")).resolve()
         self.parent.mkdir(parents=True, exist_ok=True)
         unmount_leftovers(self.parent)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=self.parent))
         wiring = Namespaces() if Namespaces.are_possible() else Loopback()
-        self.cluster = Cluster(root, binary, self.folder, nodes, wiring)
-        self.outcome = Outcome(command, what, seed, nodes, minutes, wiring.name, version, folder=self.folder)
+        self.cluster = Cluster(root, binary, self.folder, nodes, wiring, {"CAIRN_DEFECT": defects} if defects else None)
+        self.outcome = Outcome(command, what, seed, nodes, minutes, wiring.name, version, defects, folder=self.folder)
         self.workers = self.sampler = None
         self.baseline, self.mended = {}, 0.0
 
@@ -260,7 +264,11 @@ class Run:
                 self.ask(f"the workload {name}", lambda: task.verdicts(
                     outcome.histories[name], task.read_back(db), budget))
             self.ask("documents and index entries agree", lambda: [whole.indexes_verdict(db)])
-        self.ask("all replicas are equal", lambda: [whole.replicas_verdict(cluster)])
+        damage = whole.damage_verdict(cluster)
+        outcome.verdicts.append(damage)
+        # A damaged one would be waited for, and does not come.
+        if damage.kept is not False:
+            self.ask("all replicas are equal", lambda: [whole.replicas_verdict(cluster)])
         outcome.verdicts.append(whole.resources_verdict(cluster, self.baseline))
         cluster.notice_ends()
         outcome.verdicts.append(whole.endings_verdict(cluster))

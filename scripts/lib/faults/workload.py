@@ -41,10 +41,14 @@ class Client:
         self.driver = None
         self.connect()
 
+    def all_addresses(self):
+        """Of the nodes that there are now."""
+        return json.loads(self.addresses.read_text())
+
     def connect(self):
         if self.driver:
             self.driver.close()
-        addresses = json.loads(self.addresses.read_text())
+        addresses = self.all_addresses()
         options = {**TIMEOUTS, "retryWrites": self.retries, "retryReads": self.retries}
         if self.is_direct:
             address = addresses[self.place % len(addresses)]

@@ -84,6 +84,20 @@ def contents(db):
     return found
 
 
+def damage_verdict(cluster, seconds=15):
+    """No replica says that it is damaged. One that is gets made anew, so it has a while."""
+    deadline = time.monotonic() + seconds
+    while True:
+        statuses = cluster.statuses()
+        problems = [f"node {number}, group {replica['group']}: {replica['failure']}"
+                    for number, status in statuses.items() for replica in status["groups"] if "failure" in replica]
+        if not problems or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    count = sum(len(status["groups"]) for status in statuses.values())
+    return judged("no replica is damaged", problems, f"{count} replicas on {len(statuses)} nodes", count)
+
+
 def lead_everything(cluster, number, deadline):
     """Has a node lead every group of which it has a vote. False if it does not by the deadline."""
     with MongoClient(cluster.uri, serverSelectionTimeoutMS=10000) as client:

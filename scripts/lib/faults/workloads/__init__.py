@@ -1,3 +1,3 @@
 """All workloads; importing this enters them in `workload.REGISTRY`."""
 
-from faults.workloads import bulks, counters, cursors, indexed, lists, queues, registers, sets, uniques  # noqa: F401
+from faults.workloads import bulks, counters, cursors, indexed, lists, queues, registers, retries, sets, uniques  # noqa: F401
