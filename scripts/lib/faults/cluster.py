@@ -7,11 +7,10 @@ import pathlib
 import re
 import signal
 import socket
-import struct
 import subprocess
 import time
 
-import bson
+from faults.wire import ask
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -25,25 +24,6 @@ ENVIRONMENT = {
 
 class Trouble(Exception):
     """Something does not go on: a node that does not start, a tool that fails, a group without a leader."""
-
-
-def ask(address, command, seconds=2.0, database="admin"):
-    """Sends one command over a connection of its own and returns the reply, or None if there is none in time."""
-    body = bson.encode({**command, "$db": database})
-    host, port = address.split(":")
-    deadline = time.monotonic() + seconds
-    try:
-        with socket.create_connection((host, int(port)), timeout=seconds) as connection:
-            connection.sendall(struct.pack("<iiiiI", 21 + len(body), 1, 0, 2013, 0) + b"\0" + body)
-            reply = b""
-            while len(reply) < 4 or len(reply) < struct.unpack("<i", reply[:4])[0]:
-                connection.settimeout(max(0.01, deadline - time.monotonic()))
-                if not (piece := connection.recv(65536)):
-                    return None
-                reply += piece
-        return bson.decode(reply[21:])
-    except (OSError, bson.errors.BSONError):
-        return None
 
 
 # Loaded here, for a process that was just forked had better not.

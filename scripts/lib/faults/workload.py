@@ -31,7 +31,7 @@ class Client:
     def __init__(self, name, addresses, number, recorder, seed):
         # A file of the addresses there are: nodes come and go.
         self.name, self.addresses, self.recorder = name, addresses, recorder
-        self.random = random.Random(seed)
+        self.number, self.random = number, random.Random(seed)
         self.retries = number % 3 != 2
         self.is_direct = number % 2 == 1
         self.place = number

@@ -10,8 +10,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from faults.checkers.verdict import Verdict, judged
-from faults.cluster import ask
 from faults.history import OK
+from faults.wire import ask
 from faults.workload import DATABASE
 
 PROGRESS_SECONDS = 10

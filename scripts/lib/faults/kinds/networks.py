@@ -36,6 +36,28 @@ class IsolatedLeader(Cut):
 
 
 @registered
+class Frozen(Cut):
+    name = "frozen"
+    about = "the busiest leader is cut off and stands still (SIGSTOP), and goes on a while before the network does"
+    seconds = (5.0, 7.0)
+
+    def inject(self):
+        self.victim = self.cluster.busiest()
+        self.cluster.cut([self.victim], self.others([self.victim]))
+        self.cluster.pause(self.victim)
+        self.until = time.monotonic() + self.random.uniform(2.5, 4.0)
+        return f"node {self.victim}"
+
+    def tick(self):
+        if time.monotonic() >= self.until:
+            self.cluster.resume(self.victim)
+
+    def mend(self):
+        self.cluster.resume(self.victim)
+        super().mend()
+
+
+@registered
 class Deaf(Cut):
     name = "deaf"
     about = "one way: the busiest leader or another node hears nobody, and is heard"

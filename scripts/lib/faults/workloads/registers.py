@@ -3,20 +3,25 @@
 from pymongo import ReturnDocument
 
 from faults.checkers.linearizability import Register, linearizability_verdict
+from faults.crowd import Crowd
 from faults.workload import Workload, generation, registered
 
 KEYS = 6
+WRITERS = 6
 
 
 @registered
 class Registers(Workload):
     name = "register"
-    about = "reads, writes, and compare-and-set by findAndModify, on a few documents at a time"
-    clients = 6
+    about = "reads, writes, and compare-and-set by findAndModify, on a few documents at a time; and reads that never wait"
+    clients = WRITERS + 2
 
     def act(self, client, elapsed):
         collection = client.db.register
         key = f"{client.random.randrange(KEYS)}/{generation(elapsed)}"
+        if client.number >= WRITERS:
+            client.memory = client.memory or Crowd(client)
+            return client.memory.act("register", key, lambda document: document.get("value"))
         draw = client.random.random()
         if draw < 0.45:
             read = client.record("read", key, None, lambda: (collection.find_one({"_id": key}) or {}).get("value"))

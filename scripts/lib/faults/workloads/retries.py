@@ -6,8 +6,8 @@ import bson
 
 from faults.checkers.ledger import counter_verdict
 from faults.checkers.verdict import judged
-from faults.cluster import ask
 from faults.history import OK, UNKNOWN, Operation, now
+from faults.wire import ask
 from faults.workload import DATABASE, Workload, generation, registered
 
 KEYS = 4
