@@ -4,7 +4,10 @@ import shutil
 import time
 
 from faults.fault import Fault, registered
-from faults.shim import build, cut_power, noting
+from faults.shim import CONTROL, build, cut_power, noting
+
+# A disk that takes its time, so that there is more that is not synced: of a million syncs so many take so many milliseconds.
+SLOW_SYNCS = (300_000, 30)
 
 
 @registered
@@ -23,7 +26,9 @@ class PowerCut(Fault):
         cluster.kill(*cluster.numbers)
         for number in cluster.numbers:
             node = cluster.nodes[number]
-            node.environment = noting(library, node.data, node.home / "undo")
+            control = node.home / "shim"
+            control.write_bytes(CONTROL.pack(0, *SLOW_SYNCS, *[0] * 6, b"/raft/"))
+            node.environment = {**noting(library, node.data, node.home / "undo"), "FAULTS_SHIM_CONTROL": str(control)}
         self.start()
         return "changing nodes"
 
