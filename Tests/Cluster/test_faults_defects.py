@@ -3,6 +3,7 @@ not synced."""
 
 import json
 import os
+import pathlib
 import random
 import shutil
 import subprocess
@@ -111,6 +112,51 @@ def test_a_power_cut_may_leave_some_sectors_of_what_was_not_synced(tmp_path):
     assert set(sectors) == {b"s" * 512, bytes(512)}
 
 
-def faults(tmp_path, *words, **environment):
+# So short a log that a node that was away for a few seconds gets a snapshot.
+SHORT_LOG = {"CAIRN_RAFT_LOG_ENTRIES": "64", "CAIRN_RAFT_LOG_BYTES": "65536"}
+# Defect -> which fault shows it, to which clients, in how many minutes, and who says so.
+DEFECTS = {
+    "skipLogSync": ("power-cut", "set", "0.15", "acknowledged inserts are there", {}),
+    "acknowledgeUnsyncedAppend": ("power-cut", "set", "0.3", "acknowledged inserts are there", {}),
+    "serveReadOnExpiredLease": ("frozen", "register", "0.3", "registers are linearizable", {}),
+    "leaveOldIndexEntries": ("sigkill", "indexed", "0.1", "documents and index entries agree", {}),
+    "repeatRetriedWrite": ("sigkill", "retry", "0.1", "retried writes happen once", {}),
+    "omitTableFromSnapshot": ("sigkill", "set", "0.15", "no replica is damaged", SHORT_LOG),
+}
+DEBUG_BINARY = pathlib.Path(os.environ.get("CAIRN_DEBUG_BINARY", ROOT / ".build/debug/cairn"))
+needs_a_debug_build = pytest.mark.skipif(not DEBUG_BINARY.exists(), reason="no debug build, which alone has deliberate bugs")
+
+
+def run(tmp_path, *words, **environment):
     environment = {**os.environ, "CAIRN_FAULTS_DIR": str(tmp_path / "runs"), **environment}
-    return subprocess.run([str(ROOT / "scripts/faults"), *words], env=environment, text=True, capture_output=True, timeout=400)
+    done = subprocess.run(
+        [str(ROOT / "scripts/faults"), "run", *words, "--seed", "1"], env=environment, text=True, capture_output=True, timeout=400)
+    shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+    return done
+
+
+@needs_a_compiler
+@needs_a_debug_build
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_deliberate_bug_is_found(tmp_path, defect):
+    fault, workloads, minutes, checker, environment = DEFECTS[defect]
+    words = (fault, "--workloads", workloads, "--minutes", minutes, "--defect", defect)
+    done = run(tmp_path, *words, CAIRN_BINARY=str(DEBUG_BINARY), **environment)
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["defect"] == defect and f"--defect {defect}" in told["command"]
+    assert told["verdicts"][checker] == "broken", done.stdout
+
+
+@needs_a_debug_build
+def test_a_bug_that_nodes_cannot_have_is_refused(tmp_path):
+    unknown = run(tmp_path, "sigkill", "--defect", "skipLogSink", CAIRN_BINARY=str(DEBUG_BINARY))
+    assert unknown.returncode == 2 and "there is no defect 'skipLogSink'" in unknown.stderr, unknown.stderr
+
+
+def test_a_release_build_has_no_deliberate_bugs(tmp_path):
+    binary = os.environ.get("CAIRN_BINARY", str(ROOT / ".build/release/cairn"))
+    if pathlib.Path(binary).resolve().parent.name != "release":
+        pytest.skip("CAIRN_BINARY is no release build")
+    refused = run(tmp_path, "sigkill", "--defect", "skipLogSync", CAIRN_BINARY=binary)
+    assert refused.returncode == 2 and "a release build has no deliberate bugs" in refused.stderr, refused.stderr

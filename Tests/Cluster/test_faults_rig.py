@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -304,7 +305,7 @@ def test_list_names_faults_and_workloads_and_what_does_not_exist_is_refused(tmp_
     assert faults(tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("what, minutes", [("sigkill", "0.3"), ("random", "0.7")])
+@pytest.mark.parametrize("what, minutes", [("sigkill", "0.3"), ("power-cut", "0.3"), ("frozen", "0.3"), ("random", "0.7")])
 def test_a_short_run_keeps_every_promise_and_leaves_nothing_behind(tmp_path, what, minutes):
     done = faults(tmp_path, "run", what, "--minutes", minutes, "--seed", "1", "--report", str(tmp_path / "report.html"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -330,3 +331,18 @@ def test_a_run_that_is_interrupted_ends_its_nodes(tmp_path):
     assert process.returncode == 2 and "ended by SIGTERM" in said
     assert subprocess.run(["pgrep", "-f", str(tmp_path / "runs")], capture_output=True).returncode == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_list_of_scenarios_names_what_there_is():
+    text = (ROOT / "scripts/lib/faults/scenarios.md").read_text()
+    found = re.findall(r"^\| ([A-E]\d\d|–) \|.*\| (.*) \|$", text, re.MULTILINE)
+    rows = {number: set(re.findall(r"`([^`]+)`", names)) for number, names in found}
+    assert [number for number, _ in found] == sorted(rows)
+    sources = "".join(path.read_text() for path in (ROOT / "Tests/Cluster").glob("test_*.py"))
+    tests = set(re.findall(r"^def (test_\w+)\(", sources, re.MULTILINE))
+    named = set().union(*rows.values())
+    assert named <= tests | set(fault.REGISTRY), named - tests - set(fault.REGISTRY)
+    assert set(fault.REGISTRY) <= named, set(fault.REGISTRY) - named
+    for test in tests:
+        for number in re.findall(r"_([A-E]\d\d)(?=_)", test):
+            assert test in rows[number], f"{test} is not beside {number}"

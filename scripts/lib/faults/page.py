@@ -17,7 +17,8 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1140px; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
 table { border-collapse: collapse } th, td { text-align: left; padding: .2em 1em .2em 0; vertical-align: top }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.faults td:nth-child(4) { white-space: nowrap } .faults td:last-child { min-width: 12em }
 tr + tr td { border-top: 1px solid #ddd }
 .kept { color: #2e6b34 } .broken { color: #a61c1c; font-weight: 600 } .undecided { color: #8a6d1a }
 pre { background: #f5f5f3; padding: .6em; overflow-x: auto; font-size: 13px; white-space: pre-wrap; overflow-wrap: anywhere }
@@ -25,7 +26,7 @@ pre { background: #f5f5f3; padding: .6em; overflow-x: auto; font-size: 13px; whi
 .verdicts .details td { border: 0; padding: 0 } .details pre { margin: 0 0 .5em }
 @media (max-width: 700px) {
   /* A timeline that is made to fit would have letters too small to read; so it is moved sideways. */
-  svg { width: 1000px } body { margin: 1em auto }
+  svg { width: 1000px } body { margin: 1em auto } th, td { padding-right: .6em }
   .verdicts td { display: block; border: 0; padding: 0 } .verdicts tr:not(.details) td:first-child { border-top: 1px solid #ddd }
   .verdicts td:last-child { padding-bottom: .5em }
 }
@@ -180,7 +181,8 @@ class Timeline:
 
 def write_page(outcome, path):
     verdicts = "".join(
-        f'<tr><td class="{verdict.word.lower()}">{verdict.word}</td><td>{escape(verdict.name)}</td><td>{escape(verdict.text)}</td></tr>'
+        f'<tr><td class="{verdict.word.lower()}">{verdict.word}</td><td>{escape(verdict.name)}</td>'
+        f'<td>{escape(verdict.text)}</td></tr>'
         + (f'<tr class="details"><td colspan="3"><pre>{escape(chr(10).join(map(str, verdict.details)))}</pre></td></tr>'
            if verdict.details and verdict.kept is False else "") for verdict in outcome.verdicts)
     heads = "".join(f'<th class="number">{head}</th>' for head in ("acknowledged", "failed", "unknown"))
@@ -194,7 +196,9 @@ def write_page(outcome, path):
         f'<tr><td class="number">{band.began:.1f} s</td><td class="number">{band.ended:.1f} s</td>'
         f'<td class="number">{band.mended:.1f} s</td><td>{escape(band.fault)}</td><td>{escape(band.text)}</td></tr>'
         for band in outcome.bands)
-    bugs = f"<strong>The nodes had deliberate bugs: {escape(outcome.defects.replace(',', ', '))}.</strong> " if outcome.defects else ""
+    bugs = ""
+    if outcome.defects:
+        bugs = f"<strong>The nodes had deliberate bugs: {escape(outcome.defects.replace(',', ', '))}.</strong> "
     word = "every promise was kept" if outcome.is_good else "a promise was broken"
     path.write_text(f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -206,8 +210,8 @@ def write_page(outcome, path):
 <h2>What happened</h2><div class="wide">{Timeline(outcome).svg()}</div>
 <h2>Verdicts</h2><table class="verdicts">{verdicts}</table>
 <h2>What clients were told</h2>
-<table>{rows}</table>
+<div class="wide"><table>{rows}</table></div>
 <h2>Faults</h2>
-<div class="wide"><table>{bands}</table></div>
+<div class="wide"><table class="faults">{bands}</table></div>
 </body></html>
 """)

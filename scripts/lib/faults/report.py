@@ -66,8 +66,8 @@ def line(outcome, report=None):
     """The line of JSON that ends a run."""
     return json.dumps({
         "faults": outcome.what, "seed": outcome.seed, "nodes": outcome.nodes, "minutes": outcome.minutes,
-        "wiring": outcome.wiring, "version": outcome.version, "machine": machine(), "defect": outcome.defects, "good": outcome.is_good,
-        "command": outcome.command,
+        "wiring": outcome.wiring, "version": outcome.version, "machine": machine(),
+        "defect": outcome.defects, "good": outcome.is_good, "command": outcome.command,
         "episodes": [{"fault": band.fault, "text": band.text, "began": round(band.began, 2), "ended": round(band.ended, 2)}
                      for band in outcome.bands],
         "effects": {kind: {"times": times, "no_progress_s": round(nobody, 2), "no_progress_of_one_workload_s": round(somebody, 2)}

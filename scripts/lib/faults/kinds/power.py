@@ -13,8 +13,8 @@ SLOW_SYNCS = (300_000, 30)
 @registered
 class PowerCut(Fault):
     name = "power-cut"
-    about = ("again and again all nodes at once, or as many as the cluster can do without, die by SIGKILL and lose what they have not "
-             "synced: all of it, or some of its sectors")
+    about = ("again and again all nodes at once, or as many as the cluster can do without, die by SIGKILL and lose what they "
+             "have not synced: all of it, or some of its sectors")
     seconds = (8.0, 14.0)
 
     @classmethod
