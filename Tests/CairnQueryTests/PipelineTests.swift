@@ -109,7 +109,7 @@ import Testing
         ("{'$skip': -1}", 5_107_200), ("{'$group': {'n': {'$sum': 1}}}", 15955),
         ("{'$group': {'_id': 1, 'n': 1}}", 40234), ("{'$group': {'_id': 1, 'n': {'$foo': 1}}}", 15952),
         ("{'$sort': {}}", 15976), ("{'$unwind': 'a'}", 28818), ("{'$count': ''}", 40156),
-        ("{'$project': {}}", 51272), ("{'$lookup': {'from': 'x', 'as': 'y'}}", 9), ("{'$out': 'x'}", 238),
+        ("{'$project': {}}", 51272), ("{'$lookup': {'from': 'x', 'as': 'y'}}", 9), ("{'$changeStream': {}}", 238),
         ("{'$_internalGroupMerge': {'_id': 1}}", 40324), ("{'$match': {}, '$limit': 1}", 40323),
         ("{'$sample': {'size': -1}}", 28747), ("{'$facet': {'a': [{'$facet': {}}]}}", 40600),
         ("{'$replaceRoot': {}}", 40414), ("{'$count': 'a\\u0000'}", 40159),
@@ -151,46 +151,7 @@ import Testing
     }
 }
 
-/// Collections in memory, for joins.
-private final class MemoryCollections: ForeignDocuments {
-    let collections: [String: [Document]]
-    var requests = 0
-    init(_ collections: [String: [Document]]) { self.collections = collections }
-
-    func documents(collection: String, pipeline: [Document]) async throws(QueryError) -> [Document] {
-        requests += 1
-        let executor = try Pipeline(parsing: pipeline).makeExecutor()
-        var position = 0
-        let source = ArraySource(collections[collection] ?? [])
-        var results: [Document] = []
-        while let next = try await executor.next(source: source, foreign: self) {
-            results.append(next)
-            position += 1
-        }
-        return results
-    }
-}
-
-private final class ArraySource: DocumentSource {
-    private var left: [Document]?
-    init(_ documents: [Document]) { left = documents }
-    func nextBatch() async throws(QueryError) -> [Document]? {
-        defer { left = nil }
-        return left
-    }
-}
-
 @Suite struct LookupTests {
-    private func joined(_ stages: [String], _ documents: [String], _ foreign: MemoryCollections) async throws
-        -> [Document]
-    {
-        let executor = try Pipeline(parsing: stages.map(json)).makeExecutor()
-        let source = ArraySource(documents.map(json))
-        var results: [Document] = []
-        while let next = try await executor.next(source: source, foreign: foreign) { results.append(next) }
-        return results
-    }
-
     private let people = MemoryCollections([
         "p": ["{'_id': 1, 'n': 'ann', 'f': [2]}", "{'_id': 2, 'n': 'bob', 'f': [1, 3]}", "{'_id': 3, 'n': 'cid'}"].map(
             json)

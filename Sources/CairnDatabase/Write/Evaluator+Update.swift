@@ -9,6 +9,8 @@ struct UpdateStatement {
     let update: Update
     let isMulti: Bool
     let isUpsert: Bool
+    /// The document to insert where nothing matches, whatever the update would make (`upsertSupplied`, of `$merge`).
+    let supplied: Update?
 
     init(_ document: Document, filterName: String = "q", updateName: String = "u", context: QueryContext) throws {
         find = try FindArguments(document)
@@ -29,6 +31,14 @@ struct UpdateStatement {
         update = try Update(parsing: change, arrayFilters: arrayFilters, context: context)
         isMulti = document["multi"]?.isTruthy ?? false
         isUpsert = document["upsert"]?.isTruthy ?? false
+        if document["upsertSupplied"]?.isTruthy ?? false {
+            guard case .document(let new)? = document["c"]?.asDocument?["new"] else {
+                throw QueryError(.failedToParse, "an update with 'upsertSupplied' needs a document 'new' among its 'c'")
+            }
+            supplied = try Update(parsing: .document(new), context: context)
+        } else {
+            supplied = nil
+        }
         if isMulti, update.kind == .replacement {
             throw QueryError(.failedToParse, "multi update is not supported for replacement-style update")
         }
@@ -119,8 +129,9 @@ extension Evaluator {
         _ statement: UpdateStatement, into collection: CollectionState, _ context: EvaluationContext
     ) throws -> Document {
         let seconds = UInt32(truncatingIfNeeded: context.nowMilliseconds / 1_000)
-        let document = try statement.update.upsertDocument(
-            filter: statement.filter, newID: .objectID(objectIDs.next(seconds: seconds)))
+        let document = try (statement.supplied ?? statement.update).upsertDocument(
+            filter: statement.supplied == nil ? statement.filter : .all,
+            newID: .objectID(objectIDs.next(seconds: seconds)))
         guard let key = try recordKeyForInsertion(of: document, into: collection) else { throw Self.badID(document) }
         try insert(document, record: key, into: collection)
         return document

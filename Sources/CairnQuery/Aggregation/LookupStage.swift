@@ -121,7 +121,8 @@ final class LookupRunner: StageRunner {
                 let match = Document().appending(fields.foreign.string, .document(condition))
                 pipeline.append(["$match": .document(match)])
             }
-            request = ForeignRequest(collection: collection, pipeline: pipeline + specification.common)
+            request = ForeignRequest(
+                collection: collection, pipeline: pipeline + specification.common, context: context)
             self.request = request
         }
         guard let documents = request.result else { return .needsForeign(request) }
@@ -226,7 +227,7 @@ final class LookupRunner: StageRunner {
     private static func normalized(_ value: Value) -> Value { value.isNullish ? .null : value }
 
     /// The values under which a foreign document is found: as a filter on the field would find it.
-    private static func foreignValues(_ path: FieldPath, in document: Document) -> Set<Value> {
+    static func foreignValues(_ path: FieldPath, in document: Document) -> Set<Value> {
         var values: Set<Value> = []
         var isMissing = true
         func collect(_ value: Value, _ index: Int) {

@@ -18,6 +18,8 @@ public struct Pipeline: Sendable {
 
     let steps: [Step]
     let context: QueryContext
+    /// Where the results go instead of to the client; the steps are those in front of it.
+    public let output: PipelineOutput?
 
     /// Every stage that exists here, for error messages and the documentation's table.
     static let stageNames = Set(StageParser.table.keys)
@@ -31,7 +33,8 @@ public struct Pipeline: Sendable {
     }
 
     init(
-        parsing stages: [Document], context: QueryContext, allowsInternal: Bool, depth: Int
+        parsing stages: [Document], context: QueryContext, allowsInternal: Bool, depth: Int,
+        place: StageParser.Place = .command
     ) throws(QueryError) {
         guard depth <= Self.depthMax else {
             throw QueryError(
@@ -42,8 +45,9 @@ public struct Pipeline: Sendable {
             throw QueryError(.failedToParse, "Pipeline length must be no longer than \(Self.stagesMax) stages.")
         }
         self.context = context
-        var parser = StageParser(context: context, allowsInternal: allowsInternal, depth: depth)
+        var parser = StageParser(context: context, allowsInternal: allowsInternal, depth: depth, place: place)
         var steps: [Step] = []
+        var output: PipelineOutput?
         for stage in stages {
             guard let element = stage.first, stage.count == 1 else {
                 throw QueryError(
@@ -53,21 +57,32 @@ public struct Pipeline: Sendable {
             guard let parse = StageParser.table[name], allowsInternal || !name.hasPrefix("$_internal") else {
                 throw QueryError(.unrecognizedStage, "Unrecognized pipeline stage name: '\(name)'")
             }
+            if let output {
+                throw QueryError(
+                    ErrorCode(40601), "\(output.stageName) can only be the final stage in the pipeline")
+            }
             let parsed = try parse(&parser, element.value, name)
+            if case .output(let written)? = parsed.last?.stage {
+                if let refusal = parser.refusal(ofWriting: name) { throw refusal }
+                output = written
+                continue
+            }
             if case .documents = parsed.first?.stage, !steps.isEmpty {
                 throw QueryError(ErrorCode(40602), "$documents is only valid as the first stage in a pipeline.")
             }
             steps += parsed
         }
         self.steps = Self.optimized(steps)
+        self.output = output
     }
 
     init(steps: [Step], context: QueryContext) {
         self.steps = steps
         self.context = context
+        output = nil
     }
 
-    /// The stages as documents that parse to this pipeline.
+    /// The stages as documents that parse to this pipeline, without its ``output``.
     public var source: [Document] { steps.map(\.source) }
 
     public var isEmpty: Bool { steps.isEmpty }

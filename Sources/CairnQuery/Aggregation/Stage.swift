@@ -15,12 +15,15 @@ indirect enum Stage: Sendable {
     case bucketAuto(BucketAutoSpecification)
     case facet([(name: BSONString, pipeline: Pipeline)])
     case lookup(LookupSpecification)
+    case graphLookup(GraphLookupSpecification)
     case unionWith(collection: String?, pipeline: Pipeline)
     case documents(ExpressionProgram)
+    /// Only while a pipeline is parsed: it becomes ``Pipeline/output``.
+    case output(PipelineOutput)
 
     var needsForeignDocuments: Bool {
         switch self {
-        case .lookup: true
+        case .lookup, .graphLookup: true
         case .unionWith(let collection, let pipeline): collection != nil || pipeline.needsForeignDocuments
         case .facet(let facets): facets.contains { $0.pipeline.needsForeignDocuments }
         default: false
@@ -30,6 +33,7 @@ indirect enum Stage: Sendable {
     var foreignCollections: Set<String> {
         switch self {
         case .lookup(let lookup): lookup.foreignCollections
+        case .graphLookup(let search): [search.collection]
         case .unionWith(let collection, let pipeline):
             pipeline.foreignCollections.union(collection.map { [$0] } ?? [])
         case .facet(let facets): facets.reduce(into: []) { $0.formUnion($1.pipeline.foreignCollections) }
@@ -51,8 +55,10 @@ indirect enum Stage: Sendable {
         case .bucketAuto(let buckets): BucketAutoRunner(buckets, upstream, context)
         case .facet(let facets): FacetRunner(facets, upstream, context)
         case .lookup(let lookup): LookupRunner(lookup, upstream, context)
+        case .graphLookup(let search): GraphLookupRunner(search, upstream, context)
         case .unionWith(let collection, let pipeline): UnionRunner(collection, pipeline, upstream)
         case .documents(let expression): DocumentsRunner(expression)
+        case .output: preconditionFailure("an output is no step of a pipeline")
         }
     }
 }
@@ -67,19 +73,45 @@ public enum PipelinePoll {
     case finished
 }
 
-/// A question that a stage asks about another collection; whoever runs the pipeline answers with ``fulfil(_:)``.
+/// A question that a stage asks about another collection; whoever runs the pipeline answers with
+/// ``fulfil(_:isComplete:)``.
 public final class ForeignRequest {
     public let collection: String
     /// What to run there; parses as a client's pipeline.
     public let pipeline: [Document]
+    /// The values of the variables that the pipeline may name.
+    public let variables: Document
+    /// Whether the stage takes the answer in pieces and asks again for the next.
+    public let takesPieces: Bool
     private(set) var result: [Document]?
+    private(set) var isComplete = false
 
-    init(collection: String, pipeline: [Document]) {
+    init(collection: String, pipeline: [Document], context: QueryContext, takesPieces: Bool = false) {
         self.collection = collection
         self.pipeline = pipeline
+        self.takesPieces = takesPieces
+        var variables = DocumentBuilder()
+        var names: Set<String> = []
+        // The binding that was made last hides the others of its name.
+        for (name, value) in context.variables.reversed() where names.insert(name).inserted {
+            variables.append(name, value)
+        }
+        self.variables = variables.finish()
     }
 
-    public func fulfil(_ documents: [Document]) { result = documents }
+    /// Answers.
+    ///
+    /// - Parameter isComplete: False only where ``takesPieces`` is true and there may be more to come.
+    public func fulfil(_ documents: [Document], isComplete: Bool = true) {
+        result = documents
+        self.isComplete = isComplete
+    }
+
+    /// Takes the piece that came, so that the question is open again.
+    func takePiece() -> [Document]? {
+        defer { result = nil }
+        return result
+    }
 }
 
 /// A running stage: it pulls from the one before it.
@@ -158,7 +190,7 @@ public final class PipelineExecutor {
             case .needsInput:
                 if let batch = try await source.nextBatch() { input.feed(batch) } else { input.finish() }
             case .needsForeign(let request):
-                request.fulfil(try await foreign.documents(collection: request.collection, pipeline: request.pipeline))
+                request.fulfil(try await foreign.documents(for: request))
             }
         }
     }
@@ -170,10 +202,10 @@ public protocol DocumentSource: AnyObject {
     func nextBatch() async throws(QueryError) -> [Document]?
 }
 
-/// The other collections of the database, for `$lookup` and `$unionWith`.
+/// The other collections of the database, for `$lookup`, `$graphLookup` and `$unionWith`.
 public protocol ForeignDocuments: AnyObject {
-    /// Everything that the pipeline gives over the collection.
-    func documents(collection: String, pipeline: [Document]) async throws(QueryError) -> [Document]
+    /// Everything that the request's pipeline gives over its collection.
+    func documents(for request: ForeignRequest) async throws(QueryError) -> [Document]
 }
 
 /// The bottom of the chain: a queue of fed documents.

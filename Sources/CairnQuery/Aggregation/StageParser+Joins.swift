@@ -27,16 +27,77 @@ extension StageParser {
                 .failedToParse,
                 "the $unionWith stage specification must be an object or string, but found \(value.type.alias)")
         }
-        guard collection == nil || !stages.contains(where: { Self.mentions(context.localVariables, in: $0) }) else {
-            throw QueryError(.notImplemented, "$unionWith inside of $lookup cannot use the variables of its 'let'")
-        }
-        let inner = try Pipeline(parsing: stages, context: context, allowsInternal: false, depth: depth + 1)
+        let inner = try self.inner(stages, context, .union)
         guard collection != nil || inner.startsWithDocuments else {
             throw QueryError(
                 .failedToParse,
                 "$unionWith stage without explicit collection must have a pipeline with $documents as first stage")
         }
         return [Self.step(name, value, .unionWith(collection: collection, pipeline: inner))]
+    }
+
+    func graphLookup(_ value: Value) throws(QueryError) -> GraphLookupSpecification {
+        guard case .document(let document) = value else {
+            throw QueryError(
+                .failedToParse,
+                "the $graphLookup stage specification must be an object, but found \(value.type.alias)")
+        }
+        var texts: [String: String] = [:]
+        var maxDepth: Int?
+        var restriction: Document?
+        for element in document {
+            let name = element.name.string
+            switch name {
+            case "startWith": break
+            case "maxDepth":
+                guard element.value.isNumber else {
+                    throw QueryError(
+                        ErrorCode(40100), "maxDepth must be numeric, found type: \(element.value.type.alias)")
+                }
+                guard let number = element.value.numericDouble, number >= 0 else {
+                    throw QueryError(
+                        ErrorCode(40101), "maxDepth requires a nonnegative argument, found: \(element.value)")
+                }
+                guard let depth = element.value.intExactly else {
+                    throw QueryError(
+                        ErrorCode(40102), "maxDepth could not be represented as a long long: \(element.value)")
+                }
+                maxDepth = depth
+            case "restrictSearchWithMatch":
+                guard case .document(let filter) = element.value else {
+                    throw QueryError(
+                        ErrorCode(40185),
+                        "restrictSearchWithMatch must be an object, found \(element.value.type.alias)")
+                }
+                _ = try Filter(parsing: filter, context: context)
+                restriction = filter
+            case "from", "as", "connectFromField", "connectToField", "depthField":
+                guard let text = element.value.asString?.string else {
+                    throw QueryError(
+                        ErrorCode(40103),
+                        "expected string as argument for \(name), found: \(element.value.type.alias)")
+                }
+                texts[name] = text
+            default: throw QueryError(ErrorCode(40104), "Unknown argument to $graphLookup: \(name)")
+            }
+        }
+        guard let start = document["startWith"], let from = texts["from"], let output = texts["as"],
+            let connectFrom = texts["connectFromField"], let connectTo = texts["connectToField"]
+        else {
+            throw QueryError(
+                ErrorCode(40105),
+                "$graphLookup requires 'from', 'as', 'startWith', 'connectFromField', and 'connectToField' to be "
+                    + "specified.")
+        }
+        var scope = VariableScope(context)
+        return GraphLookupSpecification(
+            collection: from, output: try ExpressionParser.fieldPath(output),
+            startWith: try ExpressionProgram(parsing: start, scope: &scope),
+            connectFrom: try ExpressionParser.fieldPath(connectFrom),
+            connectTo: try ExpressionParser.fieldPath(connectTo), maxDepth: maxDepth,
+            depthField: try texts["depthField"].map { (name) throws(QueryError) in try ExpressionParser.fieldPath(name)
+            },
+            restriction: restriction)
     }
 
     func lookup(_ value: Value) throws(QueryError) -> LookupSpecification {
@@ -91,7 +152,7 @@ extension StageParser {
             let stages = try pipeline(value, "$lookup")
             var bound = context
             bound.bindLocally(variables.map { ($0.name, .null) })
-            let whole = try Pipeline(parsing: stages, context: bound, allowsInternal: false, depth: depth + 1)
+            let whole = try self.inner(stages, bound, .lookup)
             guard from != nil || whole.startsWithDocuments else {
                 throw QueryError(.failedToParse, "must specify 'from' field for a $lookup")
             }

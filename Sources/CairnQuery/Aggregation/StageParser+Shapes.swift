@@ -71,7 +71,7 @@ extension StageParser {
                 }
             }
             facets.append(
-                (element.name, try Pipeline(parsing: stages, context: context, allowsInternal: false, depth: depth + 1))
+                (element.name, try inner(stages, context, .facet))
             )
         }
         return facets

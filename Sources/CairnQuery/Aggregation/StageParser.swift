@@ -7,6 +7,10 @@ struct StageParser {
     let context: QueryContext
     let allowsInternal: Bool
     let depth: Int
+    let place: Place
+
+    /// Where a pipeline stands, which decides whether it may write.
+    enum Place { case command, facet, lookup, union }
 
     static let table: [String: Parse] = [
         "$match": { (parser, value, name) throws(QueryError) in
@@ -95,6 +99,9 @@ struct StageParser {
         "$lookup": { (parser, value, name) throws(QueryError) in
             [step(name, value, .lookup(try parser.lookup(value)))]
         },
+        "$graphLookup": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .graphLookup(try parser.graphLookup(value)))]
+        },
         "$unionWith": { (parser, value, name) throws(QueryError) in try parser.unionWith(name, value) },
         "$documents": { (parser, value, name) throws(QueryError) in
             var scope = VariableScope(parser.context)
@@ -108,7 +115,13 @@ struct StageParser {
             var scope = VariableScope(inner)
             return [step(name, value, .redact(try ExpressionProgram(parsing: value, scope: &scope)))]
         },
-        "$out": later, "$merge": later, "$graphLookup": later, "$setWindowFields": later, "$densify": later,
+        "$out": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .output(try parser.out(value)))]
+        },
+        "$merge": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .output(try parser.merge(value)))]
+        },
+        "$setWindowFields": later, "$densify": later,
         "$fill": later, "$geoNear": later, "$indexStats": later, "$collStats": later, "$currentOp": later,
         "$listSessions": later, "$listLocalSessions": later, "$changeStream": later, "$planCacheStats": later,
         "$search": later, "$searchMeta": later, "$vectorSearch": later,
@@ -128,9 +141,25 @@ struct StageParser {
         Pipeline.Step(source: Document([(name, value)]), stage: stage)
     }
 
+    /// What a stage that writes is told in a pipeline that may not; nil where it may.
+    func refusal(ofWriting name: String) -> QueryError? {
+        switch place {
+        case .command: nil
+        case .facet: QueryError(ErrorCode(40600), "\(name) is not allowed to be used within a $facet stage")
+        case .lookup: QueryError(ErrorCode(51047), "\(name) is not allowed within a $lookup's sub-pipeline")
+        case .union: QueryError(ErrorCode(31441), "\(name) is not allowed within a $unionWith's sub-pipeline")
+        }
+    }
+
     /// Parses stages that another one stands for.
     func steps(_ documents: [Document]) throws(QueryError) -> [Pipeline.Step] {
-        try Pipeline(parsing: documents, context: context, allowsInternal: allowsInternal, depth: depth).steps
+        try Pipeline(parsing: documents, context: context, allowsInternal: allowsInternal, depth: depth, place: place)
+            .steps
+    }
+
+    /// Parses the pipeline inside of a stage.
+    func inner(_ stages: [Document], _ context: QueryContext, _ place: Place) throws(QueryError) -> Pipeline {
+        try Pipeline(parsing: stages, context: context, allowsInternal: false, depth: depth + 1, place: place)
     }
 
     func pipeline(_ value: Value, _ name: String) throws(QueryError) -> [Document] {
@@ -147,8 +176,7 @@ struct StageParser {
         return stages
     }
 
-    func object(_ value: Value, _ name: String, _ code: Int32, _ known: [String]) throws(QueryError) -> Document
-    {
+    func object(_ value: Value, _ name: String, _ code: Int32, _ known: [String]) throws(QueryError) -> Document {
         guard case .document(let document) = value else {
             throw QueryError(
                 ErrorCode(code), "the \(name) stage specification must be an object, but found \(value.type.alias)")

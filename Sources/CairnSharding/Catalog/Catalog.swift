@@ -87,19 +87,24 @@ extension Router {
     func replaceCatalogEntry(
         _ entry: CatalogEntry, ifEpoch epoch: UInt64, deadline: UInt64
     ) async throws(QueryError) -> Bool {
-        let statement: Document = [
-            "q": [
-                "_id": .int64(Int64(entry.descriptor.id.rawValue)), "epoch": .int64(Int64(bitPattern: epoch)),
-            ],
-            "u": .document(entry.document),
-        ]
         let reply = try await askCatalog(
-            .update, CatalogCollections.collections, documents: [statement], deadline: deadline)
+            .update, CatalogCollections.collections, documents: [Router.replacement(entry, ifEpoch: epoch)],
+            deadline: deadline)
         if let error = try firstWriteError(reply) {
             guard error.code == .duplicateKey else { throw error }
             return false
         }
         return try reply.body.integer("n") == 1
+    }
+
+    /// The statement that replaces an entry whose epoch still is `epoch`.
+    static func replacement(_ entry: CatalogEntry, ifEpoch epoch: UInt64) -> Document {
+        [
+            "q": [
+                "_id": .int64(Int64(entry.descriptor.id.rawValue)), "epoch": .int64(Int64(bitPattern: epoch)),
+            ],
+            "u": .document(entry.document),
+        ]
     }
 
     func removeCatalogEntry(_ id: CollectionID, deadline: UInt64) async throws(QueryError) {

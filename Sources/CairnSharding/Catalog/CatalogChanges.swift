@@ -107,7 +107,7 @@ extension Router {
     }
 
     /// Tells every data group, owner or not: one that only heard of the collection must refuse it as well.
-    private func finishDrop(_ descriptor: CollectionDescriptor, deadline: UInt64) async throws(QueryError) {
+    func finishDrop(_ descriptor: CollectionDescriptor, deadline: UInt64) async throws(QueryError) {
         let questions = layout.dataGroups.map { group in
             Question(group, GroupRequest(.dropCollection, collection: descriptor.id, epoch: descriptor.epoch))
         }

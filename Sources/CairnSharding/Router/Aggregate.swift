@@ -27,15 +27,16 @@ extension Router {
                 .failedToParse,
                 "The 'cursor' option is required, except for aggregate with the explain argument")
         }
-        let arguments = AggregateArguments(
-            stages: stages, variables: try command.body.nested("let"), hint: command.body["hint"],
+        var arguments = AggregateArguments(
+            stages: stages, variables: try values(of: try command.body.nested("let")), hint: command.body["hint"],
             batchSize: try cursorOptions.count("batchSize"))
+        let pipeline = try parse(arguments.stages, arguments.variables)
+        if pipeline.output != nil { arguments.stages.removeLast() }
         let cursor: RouterCursor
         if case .string(let name)? = command.body[command.name] {
             let namespace = try Namespace(database: command.database, collection: name.string)
-            cursor = try await open(arguments, over: namespace, deadline: deadline)
+            cursor = try await open(pipeline, arguments, over: namespace, deadline: deadline)
         } else {
-            let pipeline = try parse(arguments.stages, arguments.variables)
             guard pipeline.startsWithDocuments else {
                 throw QueryError(
                     .invalidNamespace, "{aggregate: 1} is not valid for a pipeline that needs a collection.")
@@ -44,8 +45,23 @@ extension Router {
                 id: cursors.newID(random: random), namespace: "\(command.database).$cmd.aggregate", router: self,
                 streams: [], executor: pipeline.makeExecutor(), database: command.database)
         }
+        if let output = pipeline.output {
+            return try await write(cursor, to: output, for: command)
+        }
         return try await firstReply(
             cursor, batchSize: firstBatchSize(arguments.batchSize), isSingleBatch: false, deadline: deadline)
+    }
+
+    /// The values of a command's `let`, whose expressions depend on no document.
+    private func values(of variables: Document?) throws(QueryError) -> Document? {
+        guard let variables else { return nil }
+        let context = QueryContext(nowMilliseconds: clock.wallMilliseconds)
+        var builder = DocumentBuilder()
+        for variable in variables {
+            let value = try Expression(parsing: variable.value, context: context).evaluate(Document())
+            builder.append(variable.name, value ?? .null)
+        }
+        return builder.finish()
     }
 
     private func parse(
@@ -53,18 +69,14 @@ extension Router {
     ) throws(QueryError) -> Pipeline {
         var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
         context.memoryBytesMax = options.mergeBytesMax
-        for variable in variables ?? Document() {
-            let value = try Expression(parsing: variable.value, context: context).evaluate(Document())
-            context.variables.append((variable.name.string, value ?? .null))
-        }
+        for variable in variables ?? Document() { context.variables.append((variable.name.string, variable.value)) }
         return try Pipeline(parsing: stages, context: context, allowsInternal: isMerge)
     }
 
     /// Opens the pipeline on its groups.
     private func open(
-        _ arguments: AggregateArguments, over namespace: Namespace, deadline: UInt64
+        _ pipeline: Pipeline, _ arguments: AggregateArguments, over namespace: Namespace, deadline: UInt64
     ) async throws(QueryError) -> RouterCursor {
-        let pipeline = try parse(arguments.stages, arguments.variables)
         if pipeline.startsWithDocuments {
             return try RouterCursor(
                 id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: [],
@@ -113,13 +125,22 @@ extension Router {
         }
     }
 
-    /// Everything that a pipeline gives over a collection, for a stage of another that needs it.
+    /// A cursor over what a stage needs of another collection.
+    func cursor(
+        for request: ForeignRequest, in database: String, deadline: UInt64
+    ) async throws(QueryError) -> RouterCursor {
+        let namespace = try Namespace(database: database, collection: request.collection)
+        let arguments = AggregateArguments(
+            stages: request.pipeline, variables: request.variables.isEmpty ? nil : request.variables, batchSize: 1000)
+        let pipeline = try parse(arguments.stages, arguments.variables)
+        return try await open(pipeline, arguments, over: namespace, deadline: deadline)
+    }
+
+    /// Everything that a stage needs of another collection.
     func documents(
-        of collection: String, in database: String, pipeline: [Document], deadline: UInt64
+        for request: ForeignRequest, in database: String, deadline: UInt64
     ) async throws(QueryError) -> [Document] {
-        let namespace = try Namespace(database: database, collection: collection)
-        let arguments = AggregateArguments(stages: pipeline, batchSize: 1000)
-        let cursor = try await open(arguments, over: namespace, deadline: deadline)
+        let cursor = try await cursor(for: request, in: database, deadline: deadline)
         var documents: [Document] = []
         var bytes = 0
         do throws(QueryError) {
@@ -129,7 +150,7 @@ extension Router {
                 guard bytes <= options.mergeBytesMax else {
                     throw QueryError(
                         .queryExceededMemoryLimitNoDiskUseAllowed,
-                        "Total size of documents in \(collection) that a stage needs exceeds \(options.mergeBytesMax) bytes"
+                        "Total size of documents in \(request.collection) that a stage needs exceeds \(options.mergeBytesMax) bytes"
                     )
                 }
                 documents += batch
@@ -147,6 +168,7 @@ extension Router {
 /// The arguments of `aggregate`.
 private struct AggregateArguments {
     var stages: [Document]
+    /// Values, no expressions: the groups take them as they are.
     var variables: Document?
     var hint: Value?
     var batchSize: Int64?

@@ -114,7 +114,8 @@ extension Router {
             guard command.body.flag("dropTarget") == true else {
                 throw QueryError(.namespaceExists, "target namespace exists")
             }
-            _ = try await dropCollection(to, deadline: deadline)
+            try await replaceCollection(from, over: to, deadline: deadline)
+            return Router.done
         }
         var retries = StaleRetries()
         while let current = try await collection(from, fresh: true, deadline: deadline) {
@@ -124,10 +125,7 @@ extension Router {
             renamed.epoch += 1
             let entry = CatalogEntry(renamed, since: clock.wallMilliseconds)
             if try await replaceCatalogEntry(entry, ifEpoch: current.epoch, deadline: deadline) {
-                shardMap.forget(from)
-                shardMap.remember(renamed, as: to)
-                // From here on no group serves routers that know it by its old name.
-                try await install(renamed, deadline: deadline)
+                try await finishRename(renamed, from: from, to: to, deadline: deadline)
                 return Router.done
             }
             guard try await collection(to, fresh: true, deadline: deadline) == nil else {

@@ -269,20 +269,25 @@ extension Router {
         }
         var documents = [Router.idIndex]
         for index in descriptor.indexes {
-            var builder = DocumentBuilder()
-            builder.append("v", .int32(2))
-            builder.append("key", .document(index.key))
-            builder.append("name", .string(BSONString(index.name)))
-            if index.isUnique { builder.append("unique", .bool(true)) }
-            if index.isSparse { builder.append("sparse", .bool(true)) }
-            if let filter = index.partialFilter { builder.append("partialFilterExpression", .document(filter)) }
-            for element in index.options { builder.append(element: element) }
-            documents.append(builder.finish())
+            documents.append(Router.specification(of: index))
         }
         let size = try command.body.nested("cursor")?.count("batchSize")
         return try await firstReply(
             try cursor(over: documents, namespace: namespace.description),
             batchSize: size.map { Int(clamping: $0) } ?? .max, isSingleBatch: false, deadline: command.deadline!)
+    }
+
+    /// An index as `createIndexes` would be told to make it.
+    static func specification(of index: IndexDescriptor) -> Document {
+        var builder = DocumentBuilder()
+        builder.append("v", .int32(2))
+        builder.append("key", .document(index.key))
+        builder.append("name", .string(BSONString(index.name)))
+        if index.isUnique { builder.append("unique", .bool(true)) }
+        if index.isSparse { builder.append("sparse", .bool(true)) }
+        if let filter = index.partialFilter { builder.append("partialFilterExpression", .document(filter)) }
+        for element in index.options { builder.append(element: element) }
+        return builder.finish()
     }
 
     /// `dropIndexes`: by name, by key, several names, or all but the one on `_id`.

@@ -34,6 +34,8 @@ final class RouterCursor {
     private let executor: PipelineExecutor?
     /// The stages that need other collections of this database ask for them in its name.
     private let database: String
+    /// Those of which a stage takes the answer in pieces.
+    private var foreign: [ObjectIdentifier: RouterCursor] = [:]
     /// A document that did not fit into the last batch.
     private var heldBack: Document?
     private var executorIsFinished = false
@@ -77,7 +79,7 @@ final class RouterCursor {
 
     /// The cursors that are still open at groups.
     var openStreams: [CursorStream] {
-        streams.filter { !$0.isExhausted }
+        streams.filter { !$0.isExhausted } + foreign.values.flatMap(\.openStreams)
     }
 
     /// Gathers the next documents.
@@ -117,12 +119,32 @@ final class RouterCursor {
                     executor.finishInput()
                 }
             case .needsForeign(let request):
-                request.fulfil(
-                    try await router.documents(
-                        of: request.collection, in: database, pipeline: request.pipeline, deadline: deadline))
+                try await answer(request, deadline: deadline)
             }
         }
         return nil
+    }
+
+    /// Gets a stage what it needs of another collection: a piece where it takes pieces, else everything.
+    private func answer(_ request: ForeignRequest, deadline: UInt64) async throws(QueryError) {
+        guard request.takesPieces else {
+            return request.fulfil(try await router.documents(for: request, in: database, deadline: deadline))
+        }
+        let key = ObjectIdentifier(request)
+        let cursor: RouterCursor
+        if let open = foreign[key] {
+            cursor = open
+        } else {
+            cursor = try await router.cursor(for: request, in: database, deadline: deadline)
+            foreign[key] = cursor
+        }
+        let piece = try await cursor.nextBatch(1000, deadline: deadline)
+        let isComplete = piece.isEmpty || cursor.isFinished
+        if isComplete {
+            foreign[key] = nil
+            router.closeAtGroups(cursor)
+        }
+        request.fulfil(piece, isComplete: isComplete)
     }
 
     /// The next document of the streams.

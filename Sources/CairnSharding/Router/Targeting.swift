@@ -16,7 +16,7 @@ enum Targeting {
     static func id(in filter: Document) throws(QueryError) -> Value? {
         guard mayFixID(filter) else { return nil }
         if filter.count == 1, let value = filter["_id"], isPlain(value) { return value }
-        return try Filter(parsing: filter).idEquality
+        return parsed(filter)?.idEquality
     }
 
     /// The groups to ask, in ascending order.
@@ -24,7 +24,7 @@ enum Targeting {
         let all = descriptor.groups
         guard all.count > 1, mayFixID(filter) else { return all }
         if filter.count == 1, let value = filter["_id"], isPlain(value) { return [group(of: value, in: descriptor)] }
-        let parsed = try Filter(parsing: filter)
+        guard let parsed = parsed(filter) else { return all }
         if let id = parsed.idEquality { return [group(of: id, in: descriptor)] }
         if let ids = parsed.idIn {
             // None at all matches nothing, which any one group can say.
@@ -32,6 +32,12 @@ enum Targeting {
             return Set(ids.map { group(of: $0, in: descriptor) }).sorted()
         }
         return all
+    }
+
+    /// The filter as far as it can be understood without the variables of its command. One that names them, or has a
+    /// mistake, goes to all groups, which know them and say what is wrong.
+    private static func parsed(_ filter: Document) -> Filter? {
+        try? Filter(parsing: filter)
     }
 
     /// A cheap look that rules out most filters that are not about `_id`.
