@@ -1,5 +1,6 @@
 """The aggregation stages that read or write other collections or look around in theirs, through pymongo against three nodes."""
 
+import datetime
 import threading
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_reader_sees_what_was_before_out_or_what_is_after_it(db):
 
     def read():
         while not stop.is_set():
-            generations = [d["g"] for d in db.t.find()]
+            generations = [d["g"] for d in db.t.find(batch_size=1000)]
             seen.add((len(generations), len(set(generations))))
 
     reader = threading.Thread(target=read)
@@ -174,3 +175,43 @@ def test_union_with_is_as_long_as_it_is(db):
     cursor = db.a.aggregate([{"$unionWith": "b"}], batchSize=5)
     next(cursor)
     cursor.close()
+
+
+# $setWindowFields
+
+
+def test_windows_over_documents_of_all_groups(db):
+    db.s.insert_many([{"_id": i, "p": i % 3, "x": i, "v": 1} for i in range(900)])
+    stage = {
+        "partitionBy": "$p",
+        "sortBy": {"x": 1},
+        "output": {
+            "running": {"$sum": "$v", "window": {"documents": ["unbounded", "current"]}},
+            "near": {"$sum": "$v", "window": {"range": [-3, 3]}},
+            "rank": {"$rank": {}},
+            "before": {"$shift": {"output": "$x", "by": -1, "default": None}},
+        },
+    }
+    rows = list(db.s.aggregate([{"$setWindowFields": stage}]))
+    assert [row["p"] for row in rows] == sorted(i % 3 for i in range(900))
+    for row in rows:
+        place = row["x"] // 3
+        assert (row["running"], row["rank"]) == (place + 1, place + 1)
+        assert row["near"] == 3 - (place == 0) - (place == 299)
+        assert row["before"] == (row["x"] - 3 if place else None)
+
+
+def test_windows_by_time(db):
+    start = datetime.datetime(2024, 1, 1)
+    db.s.insert_many([{"_id": i, "at": start + datetime.timedelta(hours=8 * i), "v": i} for i in range(12)])
+    stage = {
+        "sortBy": {"at": 1},
+        "output": {
+            "day": {"$push": "$v", "window": {"range": [-1, "current"], "unit": "day"}},
+            "slope": {"$derivative": {"input": "$v", "unit": "day"}, "window": {"documents": [-1, 0]}},
+        },
+    }
+    rows = list(db.s.aggregate([{"$setWindowFields": stage}]))
+    assert rows[5]["day"] == [2, 3, 4, 5]
+    assert rows[0]["slope"] is None
+    assert rows[5]["slope"] == pytest.approx(3)

@@ -140,6 +140,24 @@ struct AccumulatorSpecification: Sendable {
         }
     }
 
+    /// How the accumulator is carried along windows that move.
+    enum Sliding {
+        /// Partial results are small and are put together.
+        case partials
+        /// The result is as large as the window, and computed anew.
+        case anew
+        case first, last
+    }
+
+    var sliding: Sliding {
+        switch kind {
+        case .sum, .average, .count, .minimum, .maximum, .deviation: .partials
+        case .first: .first
+        case .last: .last
+        case .push, .addToSet, .mergeObjects, .several, .ranked, .percentile: .anew
+        }
+    }
+
     /// - Parameter group: What `n` may refer to: the group's `_id`.
     func makeAccumulator(group: Value?) throws(QueryError) -> Accumulator {
         switch kind {

@@ -102,6 +102,9 @@ struct StageParser {
         "$graphLookup": { (parser, value, name) throws(QueryError) in
             [step(name, value, .graphLookup(try parser.graphLookup(value)))]
         },
+        "$setWindowFields": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .windowFields(try parser.windowFields(value)))]
+        },
         "$unionWith": { (parser, value, name) throws(QueryError) in try parser.unionWith(name, value) },
         "$documents": { (parser, value, name) throws(QueryError) in
             var scope = VariableScope(parser.context)
@@ -121,7 +124,7 @@ struct StageParser {
         "$merge": { (parser, value, name) throws(QueryError) in
             [step(name, value, .output(try parser.merge(value)))]
         },
-        "$setWindowFields": later, "$densify": later,
+        "$densify": later,
         "$fill": later, "$geoNear": later, "$indexStats": later, "$collStats": later, "$currentOp": later,
         "$listSessions": later, "$listLocalSessions": later, "$changeStream": later, "$planCacheStats": later,
         "$search": later, "$searchMeta": later, "$vectorSearch": later,

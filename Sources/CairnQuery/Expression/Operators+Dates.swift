@@ -295,7 +295,8 @@ enum DateUnit: String, Sendable {
         self = unit
     }
 
-    private var milliseconds: Int64? {
+    /// The unit's length, where it is always the same.
+    var fixedMilliseconds: Int64? {
         switch self {
         case .week: 7 * CivilTime.dayMilliseconds
         case .day: CivilTime.dayMilliseconds
@@ -308,7 +309,7 @@ enum DateUnit: String, Sendable {
     }
 
     func adding(_ amount: Int64, to moment: Int64, zone: Zone) throws(QueryError) -> Int64 {
-        if let unit = milliseconds {
+        if let unit = fixedMilliseconds {
             let (span, overflow) = unit.multipliedReportingOverflow(by: amount)
             // Days and weeks keep the time of day of the zone, shorter units the time that passes.
             let isCalendar = self == .day || self == .week
@@ -341,7 +342,7 @@ enum DateUnit: String, Sendable {
             // 1970-01-01 was a Thursday (4).
             let days = CivilTime.floored(local, by: CivilTime.dayMilliseconds)
             return CivilTime.floored(days + Int64(4 - startOfWeek), by: 7)
-        default: return CivilTime.floored(local, by: milliseconds ?? 1)
+        default: return CivilTime.floored(local, by: fixedMilliseconds ?? 1)
         }
     }
 
@@ -360,7 +361,7 @@ enum DateUnit: String, Sendable {
             // 2000-01-01 was a Saturday (6); the reference is the first such weekday on or after it.
             let reference = origin + Int64((startOfWeek - 6 + 7) % 7) * CivilTime.dayMilliseconds
             return bin(local, reference, 7 * CivilTime.dayMilliseconds, size)
-        default: return bin(local, origin, milliseconds ?? 1, size)
+        default: return bin(local, origin, fixedMilliseconds ?? 1, size)
         }
     }
 
