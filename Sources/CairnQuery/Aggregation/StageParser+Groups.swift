@@ -73,7 +73,8 @@ extension StageParser {
     }
 
     func bucket(_ value: Value) throws(QueryError) -> [Pipeline.Step] {
-        let document = try object(value, "$bucket", 40201, ["groupBy", "boundaries", "default", "output"])
+        let document = try object(
+            value, "$bucket", 40201, unknown: 40197, ["groupBy", "boundaries", "default", "output"])
         guard let groupBy = document["groupBy"], case .array(let array)? = document["boundaries"] else {
             throw QueryError(ErrorCode(40198), "$bucket requires 'groupBy' and 'boundaries' to be specified.")
         }
@@ -129,9 +130,16 @@ extension StageParser {
     }
 
     func bucketAuto(_ value: Value) throws(QueryError) -> BucketAutoSpecification {
-        let document = try object(value, "$bucketAuto", 40240, ["groupBy", "buckets", "output", "granularity"])
-        guard document["granularity"] == nil else {
-            throw QueryError(.notImplemented, "'granularity' of $bucketAuto is not supported")
+        let document = try object(
+            value, "$bucketAuto", 40240, unknown: 40245, ["groupBy", "buckets", "output", "granularity"])
+        var granularity: Granularity?
+        if let value = document["granularity"] {
+            guard let name = value.asString?.string else {
+                throw QueryError(
+                    ErrorCode(40261),
+                    "The $bucketAuto 'granularity' field must be a string, but found type: \(value.type.alias).")
+            }
+            granularity = try Granularity(name)
         }
         guard let groupBy = document["groupBy"], let buckets = document["buckets"] else {
             throw QueryError(ErrorCode(40246), "$bucketAuto requires 'groupBy' and 'buckets' to be specified")
@@ -144,6 +152,6 @@ extension StageParser {
         var scope = VariableScope(context)
         return BucketAutoSpecification(
             groupBy: try ExpressionProgram(parsing: groupBy, scope: &scope), buckets: count,
-            accumulators: try outputs(document["output"]))
+            accumulators: try outputs(document["output"]), granularity: granularity)
     }
 }

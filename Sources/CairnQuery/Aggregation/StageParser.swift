@@ -102,6 +102,10 @@ struct StageParser {
         "$graphLookup": { (parser, value, name) throws(QueryError) in
             [step(name, value, .graphLookup(try parser.graphLookup(value)))]
         },
+        "$densify": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .densify(try parser.densify(value)))]
+        },
+        "$fill": { (parser, value, _) throws(QueryError) in try parser.fill(value) },
         "$setWindowFields": { (parser, value, name) throws(QueryError) in
             [step(name, value, .windowFields(try parser.windowFields(value)))]
         },
@@ -124,8 +128,7 @@ struct StageParser {
         "$merge": { (parser, value, name) throws(QueryError) in
             [step(name, value, .output(try parser.merge(value)))]
         },
-        "$densify": later,
-        "$fill": later, "$geoNear": later, "$indexStats": later, "$collStats": later, "$currentOp": later,
+        "$geoNear": later, "$indexStats": later, "$collStats": later, "$currentOp": later,
         "$listSessions": later, "$listLocalSessions": later, "$changeStream": later, "$planCacheStats": later,
         "$search": later, "$searchMeta": later, "$vectorSearch": later,
     ]
@@ -179,13 +182,18 @@ struct StageParser {
         return stages
     }
 
-    func object(_ value: Value, _ name: String, _ code: Int32, _ known: [String]) throws(QueryError) -> Document {
+    /// A stage's fields.
+    ///
+    /// - Throws: `code` for what is no document, `unknown` for a field that the stage does not have.
+    func object(
+        _ value: Value, _ name: String, _ code: Int32, unknown: Int32, _ known: [String]
+    ) throws(QueryError) -> Document {
         guard case .document(let document) = value else {
             throw QueryError(
                 ErrorCode(code), "the \(name) stage specification must be an object, but found \(value.type.alias)")
         }
         for element in document where !known.contains(element.name.string) {
-            throw QueryError(.failedToParse, "unknown argument to \(name): \(element.name)")
+            throw QueryError(ErrorCode(unknown), "Unrecognized option to \(name): \(element.name).")
         }
         return document
     }
