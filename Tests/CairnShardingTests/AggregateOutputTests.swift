@@ -189,4 +189,26 @@ struct AggregateOutputTests {
         ])
         #expect(graph["cursor"]?.asDocument?["firstBatch"] == [["_id": 1, "n": 1000]])
     }
+
+    @Test func aStageThatStopsEarlyLetsGoOfTheOtherCollection() async throws {
+        try await fill("s", 0..<5000)
+        _ = try await cluster.insert("few", (0..<40).map { ["_id": .int32($0)] })
+        let reply = try await cluster.ok([
+            "aggregate": "few", "cursor": .document([:]),
+            "pipeline": [
+                [
+                    "$lookup": [
+                        "from": "few", "let": ["i": "$_id"], "as": "r",
+                        "pipeline": [
+                            ["$match": ["$expr": ["$lt": ["$_id", ["$subtract": ["$$i", 1000]]]]]], ["$unionWith": "s"],
+                            ["$set": ["i": "$$i"]], ["$limit": 3],
+                        ],
+                    ]
+                ], ["$project": ["n": ["$size": "$r"], "i": ["$setUnion": "$r.i"]]], ["$sort": ["_id": 1]],
+            ],
+        ])
+        let rows = reply["cursor"]?.asDocument?["firstBatch"]?.asArray ?? []
+        #expect(rows.compactMap(\.asDocument) == (0..<40).map { ["_id": .int32($0), "n": 3, "i": [.int32($0)]] })
+        #expect(cluster.requests[.killCursors] ?? 0 > 0)
+    }
 }

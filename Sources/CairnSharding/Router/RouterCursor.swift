@@ -34,8 +34,8 @@ final class RouterCursor {
     private let executor: PipelineExecutor?
     /// The stages that need other collections of this database ask for them in its name.
     private let database: String
-    /// Those of which a stage takes the answer in pieces.
-    private var foreign: [ObjectIdentifier: RouterCursor] = [:]
+    /// The cursors of which stages take the answer in pieces. A stage that ended early has let go of its request.
+    private var foreign: [ForeignCursor] = []
     /// A document that did not fit into the last batch.
     private var heldBack: Document?
     private var executorIsFinished = false
@@ -79,7 +79,7 @@ final class RouterCursor {
 
     /// The cursors that are still open at groups.
     var openStreams: [CursorStream] {
-        streams.filter { !$0.isExhausted } + foreign.values.flatMap(\.openStreams)
+        streams.filter { !$0.isExhausted } + foreign.flatMap(\.cursor.openStreams)
     }
 
     /// Gathers the next documents.
@@ -130,21 +130,23 @@ final class RouterCursor {
         guard request.takesPieces else {
             return request.fulfil(try await router.documents(for: request, in: database, deadline: deadline))
         }
-        let key = ObjectIdentifier(request)
         let cursor: RouterCursor
-        if let open = foreign[key] {
-            cursor = open
+        if let open = foreign.first(where: { $0.request === request }) {
+            cursor = open.cursor
         } else {
+            closeForeign { $0.request == nil }
             cursor = try await router.cursor(for: request, in: database, deadline: deadline)
-            foreign[key] = cursor
+            foreign.append(ForeignCursor(request: request, cursor: cursor))
         }
         let piece = try await cursor.nextBatch(1000, deadline: deadline)
         let isComplete = piece.isEmpty || cursor.isFinished
-        if isComplete {
-            foreign[key] = nil
-            router.closeAtGroups(cursor)
-        }
+        if isComplete { closeForeign { $0.request === request } }
         request.fulfil(piece, isComplete: isComplete)
+    }
+
+    private func closeForeign(_ isDone: (ForeignCursor) -> Bool) {
+        for done in foreign where isDone(done) { router.closeAtGroups(done.cursor) }
+        foreign.removeAll(where: isDone)
     }
 
     /// The next document of the streams.
@@ -216,6 +218,12 @@ final class RouterCursor {
             }
         }
     }
+}
+
+/// A cursor over another collection and the stage's question that it answers.
+private struct ForeignCursor {
+    weak var request: ForeignRequest?
+    let cursor: RouterCursor
 }
 
 extension SortSpecification {
