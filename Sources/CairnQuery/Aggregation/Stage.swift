@@ -5,7 +5,8 @@ indirect enum Stage: Sendable {
     case match(Filter)
     case transform(DocumentTransform)
     case unwind(UnwindSpecification)
-    case redact(ExpressionProgram)
+    /// Fields and `$$CURRENT` are those of the level at hand; `$$ROOT`, in the slot, stays the whole document.
+    case redact(ExpressionProgram, rootSlot: Int)
     case group(GroupSpecification)
     /// `limit`: how many documents at most anyone will ask for, when that is known.
     case sort(SortSpecification, limit: Int?)
@@ -48,7 +49,7 @@ indirect enum Stage: Sendable {
         case .match(let filter): MatchRunner(filter, upstream)
         case .transform(let transform): TransformRunner(transform, upstream)
         case .unwind(let unwind): UnwindRunner(unwind, upstream)
-        case .redact(let expression): RedactRunner(expression, upstream)
+        case .redact(let expression, let slot): RedactRunner(expression, rootSlot: slot, upstream)
         case .group(let group): GroupRunner(group, upstream, context)
         case .sort(let order, let limit): SortRunner(order, limit: limit, upstream, context)
         case .limit(let count): LimitRunner(count, upstream)

@@ -120,7 +120,8 @@ struct StageParser {
                 ("KEEP", RedactRunner.keep), ("PRUNE", RedactRunner.prune), ("DESCEND", RedactRunner.descend),
             ]
             var scope = VariableScope(inner)
-            return [step(name, value, .redact(try ExpressionProgram(parsing: value, scope: &scope)))]
+            let slot = scope.bind("ROOT")
+            return [step(name, value, .redact(try ExpressionProgram(parsing: value, scope: &scope), rootSlot: slot))]
         },
         "$out": { (parser, value, name) throws(QueryError) in
             [step(name, value, .output(try parser.out(value)))]

@@ -263,6 +263,13 @@ struct ExpressionProgram: Sendable {
         }
     }
 
+    /// The value with something in the slot of a variable that ``VariableScope/bind(_:)`` gave.
+    func evaluate(_ document: Document, slot: Int, is value: Value) throws(QueryError) -> Value? {
+        var frame = ExpressionFrame(root: document, slotCount: slotCount, seed: seed)
+        frame.slots[slot] = value
+        return try node.evaluate(&frame)
+    }
+
     /// The value when it does not depend on the document.
     var constant: Value?? {
         if case .constant(let value) = node { return .some(value) }
