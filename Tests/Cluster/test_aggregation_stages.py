@@ -244,3 +244,12 @@ def test_buckets_on_preferred_numbers(db):
         {"_id": {"min": 25, "max": 63}, "count": 38},
         {"_id": {"min": 63, "max": 100}, "count": 37},
     ]
+
+
+def test_collection_statistics_as_a_stage(db):
+    db.s.insert_many([{"_id": i} for i in range(100)])
+    stages = [{"$collStats": {"count": {}, "storageStats": {}}}]
+    found = next(db.s.aggregate(stages))
+    assert (found["ns"], found["count"], found["storageStats"]["nindexes"]) == (f"{db.name}.s", 100, 1)
+    assert list(db.s.aggregate([*stages, {"$project": {"n": "$storageStats.count"}}])) == [{"n": 100}]
+    assert failing(db, [{"$collStats": {"count": {}}}], source="none") == 26

@@ -20,6 +20,8 @@ public struct Pipeline: Sendable {
     let context: QueryContext
     /// Where the results go instead of to the client; the steps are those in front of it.
     public let output: PipelineOutput?
+    /// What the pipeline runs over instead of the collection's documents; the steps are those behind it.
+    public let report: PipelineReport?
 
     /// Every stage that exists here, for error messages and the documentation's table.
     static let stageNames = Set(StageParser.table.keys)
@@ -48,6 +50,7 @@ public struct Pipeline: Sendable {
         var parser = StageParser(context: context, allowsInternal: allowsInternal, depth: depth, place: place)
         var steps: [Step] = []
         var output: PipelineOutput?
+        var report: PipelineReport?
         for stage in stages {
             guard let element = stage.first, stage.count == 1 else {
                 throw QueryError(
@@ -67,19 +70,32 @@ public struct Pipeline: Sendable {
                 output = written
                 continue
             }
-            if case .documents = parsed.first?.stage, !steps.isEmpty {
-                throw QueryError(ErrorCode(40602), "$documents is only valid as the first stage in a pipeline.")
+            switch parsed.first?.stage {
+            case .documents, .report:
+                guard steps.isEmpty, report == nil else {
+                    throw QueryError(ErrorCode(40602), "\(name) is only valid as the first stage in a pipeline.")
+                }
+            default: break
+            }
+            if case .report(let wanted)? = parsed.first?.stage {
+                guard place == .command else {
+                    throw QueryError(.notImplemented, "\(name) inside of another stage is not supported")
+                }
+                report = wanted
+                continue
             }
             steps += parsed
         }
         self.steps = Self.optimized(steps)
         self.output = output
+        self.report = report
     }
 
     init(steps: [Step], context: QueryContext) {
         self.steps = steps
         self.context = context
         output = nil
+        report = nil
     }
 
     /// The stages as documents that parse to this pipeline, without its ``output``.

@@ -23,6 +23,8 @@ indirect enum Stage: Sendable {
     case documents(ExpressionProgram)
     /// Only while a pipeline is parsed: it becomes ``Pipeline/output``.
     case output(PipelineOutput)
+    /// Only while a pipeline is parsed: it becomes ``Pipeline/report``.
+    case report(PipelineReport)
 
     var needsForeignDocuments: Bool {
         switch self {
@@ -63,7 +65,7 @@ indirect enum Stage: Sendable {
         case .graphLookup(let search): GraphLookupRunner(search, upstream, context)
         case .unionWith(let collection, let pipeline): UnionRunner(collection, pipeline, upstream)
         case .documents(let expression): DocumentsRunner(expression)
-        case .output: preconditionFailure("an output is no step of a pipeline")
+        case .output, .report: preconditionFailure("outputs and reports are no steps of a pipeline")
         }
     }
 }

@@ -123,13 +123,16 @@ struct StageParser {
             let slot = scope.bind("ROOT")
             return [step(name, value, .redact(try ExpressionProgram(parsing: value, scope: &scope), rootSlot: slot))]
         },
+        "$collStats": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .report(try parser.collectionStatistics(value)))]
+        },
         "$out": { (parser, value, name) throws(QueryError) in
             [step(name, value, .output(try parser.out(value)))]
         },
         "$merge": { (parser, value, name) throws(QueryError) in
             [step(name, value, .output(try parser.merge(value)))]
         },
-        "$geoNear": later, "$indexStats": later, "$collStats": later, "$currentOp": later,
+        "$geoNear": later, "$indexStats": later, "$currentOp": later,
         "$listSessions": later, "$listLocalSessions": later, "$changeStream": later, "$planCacheStats": later,
         "$search": later, "$searchMeta": later, "$vectorSearch": later,
     ]

@@ -35,7 +35,14 @@ extension Router {
         let cursor: RouterCursor
         if case .string(let name)? = command.body[command.name] {
             let namespace = try Namespace(database: command.database, collection: name.string)
-            cursor = try await open(pipeline, arguments, over: namespace, deadline: deadline)
+            if let report = pipeline.report {
+                let document = try await document(of: report, on: namespace, deadline: deadline)
+                cursor = try self.cursor(
+                    over: [document], namespace: namespace.description,
+                    executor: pipeline.isEmpty ? nil : pipeline.makeExecutor(), database: command.database)
+            } else {
+                cursor = try await open(pipeline, arguments, over: namespace, deadline: deadline)
+            }
         } else {
             guard pipeline.startsWithDocuments else {
                 throw QueryError(

@@ -36,6 +36,9 @@ extension Router {
             let stages = try inner.list("pipeline")?.documents(of: "pipeline") ?? []
             let pipeline = try Pipeline(
                 parsing: stages, context: QueryContext(nowMilliseconds: clock.wallMilliseconds))
+            guard pipeline.report == nil else {
+                throw QueryError(.commandNotSupported, "explain of a pipeline that reads no documents is not supported")
+            }
             filter = try pipeline.leading().filter.source
             arguments.set("pipeline", .array(BSONArray(pipeline.split().shard.map { .document($0) })))
         default:

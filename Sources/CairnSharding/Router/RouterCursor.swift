@@ -318,10 +318,13 @@ extension Router {
     }
 
     /// A cursor over documents that are here already.
-    func cursor(over documents: [Document], namespace: String) throws(QueryError) -> RouterCursor {
+    func cursor(
+        over documents: [Document], namespace: String, executor: PipelineExecutor? = nil, database: String = ""
+    ) throws(QueryError) -> RouterCursor {
         try RouterCursor(
             id: cursors.newID(random: random), namespace: namespace, router: self,
-            streams: [CursorStream(group: .meta, node: NodeID(rawValue: 0), cursor: 0, buffer: documents[...])])
+            streams: [CursorStream(group: .meta, node: NodeID(rawValue: 0), cursor: 0, buffer: documents[...])],
+            executor: executor, database: database)
     }
 
     /// How many documents the first batch of a cursor command has.

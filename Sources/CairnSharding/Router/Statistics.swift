@@ -12,6 +12,33 @@ struct CollectionStatistics {
     var indexSize: Int64 = 0
     var indexSizes: [(name: String, size: Int64)] = [("_id_", 0)]
     var groups: [(group: UInt32, count: Int64, size: Int64)] = []
+
+    /// The fields of `collStats`.
+    func append(to builder: inout DocumentBuilder, scale: Int64) {
+        builder.append("sharded", .bool(groups.count > 1))
+        builder.append("size", Router.number(size / scale))
+        builder.append("count", Router.number(count))
+        if count > 0 { builder.append("avgObjSize", Router.number(size / count)) }
+        builder.append("storageSize", Router.number(storageSize / scale))
+        builder.append("capped", .bool(false))
+        builder.append("nindexes", .int32(Int32(indexSizes.count)))
+        builder.append("totalIndexSize", Router.number(indexSize / scale))
+        builder.append("totalSize", Router.number((storageSize + indexSize) / scale))
+        builder.append(
+            "indexSizes",
+            .document(Document(indexSizes.map { ($0.name, Router.number($0.size / scale)) })))
+        builder.append("scaleFactor", Router.number(scale))
+        builder.append(
+            "shards",
+            .document(
+                Document(
+                    groups.map { part in
+                        (
+                            "g\(part.group)",
+                            .document(["count": Router.number(part.count), "size": Router.number(part.size / scale)])
+                        )
+                    })))
+    }
 }
 
 extension Router {
@@ -47,33 +74,34 @@ extension Router {
         let namespace = try namespace(of: command)
         let scale = max(1, try command.body.integer("scale") ?? 1)
         let found = try await statistics(of: namespace, deadline: command.deadline!)
-        let statistics = found ?? CollectionStatistics(indexSizes: [])
         var builder = DocumentBuilder()
         builder.append("ns", .string(BSONString(namespace.description)))
-        builder.append("sharded", .bool(statistics.groups.count > 1))
-        builder.append("size", Router.number(statistics.size / scale))
-        builder.append("count", Router.number(statistics.count))
-        if statistics.count > 0 { builder.append("avgObjSize", Router.number(statistics.size / statistics.count)) }
-        builder.append("storageSize", Router.number(statistics.storageSize / scale))
-        builder.append("capped", .bool(false))
-        builder.append("nindexes", .int32(Int32(statistics.indexSizes.count)))
-        builder.append("totalIndexSize", Router.number(statistics.indexSize / scale))
-        builder.append("totalSize", Router.number((statistics.storageSize + statistics.indexSize) / scale))
-        builder.append(
-            "indexSizes",
-            .document(Document(statistics.indexSizes.map { ($0.name, Router.number($0.size / scale)) })))
-        builder.append("scaleFactor", Router.number(scale))
-        builder.append(
-            "shards",
-            .document(
-                Document(
-                    statistics.groups.map { part in
-                        (
-                            "g\(part.group)",
-                            .document(["count": Router.number(part.count), "size": Router.number(part.size / scale)])
-                        )
-                    })))
+        (found ?? CollectionStatistics(indexSizes: [])).append(to: &builder, scale: scale)
         builder.append("ok", .double(1))
+        return builder.finish()
+    }
+
+    /// What `$collStats` gives: one document.
+    func document(
+        of report: PipelineReport, on namespace: Namespace, deadline: UInt64
+    ) async throws(QueryError) -> Document {
+        let (scale, count) =
+            switch report {
+            case .collectionStatistics(let scale, let count): (scale, count)
+            }
+        let found = try await statistics(of: namespace, deadline: deadline)
+        var builder = DocumentBuilder()
+        builder.append("ns", .string(BSONString(namespace.description)))
+        builder.append("localTime", .date(milliseconds: clock.wallMilliseconds))
+        if let scale {
+            var storage = DocumentBuilder()
+            (found ?? CollectionStatistics(indexSizes: [])).append(to: &storage, scale: scale)
+            builder.append("storageStats", storage.finish())
+        }
+        if count {
+            guard let found else { throw QueryError(.namespaceNotFound, "Collection [\(namespace)] not found.") }
+            builder.append("count", Router.number(found.count))
+        }
         return builder.finish()
     }
 
