@@ -6,7 +6,7 @@ import CairnStorage
 struct IndexState: Sendable {
     let descriptor: IndexDescriptor
     let extractor: IndexKeyExtractor
-    /// The indexed paths in order.
+    /// The indexed paths in order, as the key pattern has them.
     let paths: [String]
     /// The six bytes that every entry begins with.
     let prefix: [UInt8]
@@ -17,14 +17,15 @@ struct IndexState: Sendable {
     var id: IndexID { descriptor.id }
     var isReady: Bool { flags.contains(.ready) }
     var isMultikey: Bool { flags.contains(.multikey) }
-    /// Per field, whether it descends.
+    /// Per value of an entry, whether it descends. A wildcard index has two: the path and the value.
     var descending: [Bool] { extractor.isDescending }
 
     init(_ descriptor: IndexDescriptor, of collection: CollectionID, flags: IndexFlags, readySince: Version) throws {
         self.descriptor = descriptor
         extractor = try IndexKeyExtractor(
             pattern: descriptor.key, isSparse: descriptor.isSparse,
-            partialFilter: try descriptor.partialFilter.map { try Filter(parsing: $0) })
+            partialFilter: try descriptor.partialFilter.map { try Filter(parsing: $0) },
+            wildcardProjection: descriptor.wildcardProjection)
         paths = descriptor.key.map(\.name.string)
         prefix = KeySpace.prefix(collection, descriptor.id)
         self.flags = flags

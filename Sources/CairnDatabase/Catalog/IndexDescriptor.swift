@@ -6,14 +6,14 @@ import CairnBSON
 public struct IndexDescriptor: Hashable, Sendable {
     public var id: IndexID
     public var name: String
-    /// Field paths with 1 or -1, in order.
+    /// Field paths with 1, -1 or `"hashed"`, in order; or one wildcard path.
     public var key: Document
     public var isUnique: Bool
     /// Documents that have none of the fields are left out.
     public var isSparse: Bool
     /// Only documents that match are in the index.
     public var partialFilter: Document?
-    /// What else the user gave (`v`, `expireAfterSeconds`…), returned by listIndexes as it is.
+    /// What else the user gave (`hidden`, `expireAfterSeconds`, `wildcardProjection`…), returned by listIndexes as it is.
     public var options: Document
 
     public init(
@@ -28,6 +28,15 @@ public struct IndexDescriptor: Hashable, Sendable {
         self.partialFilter = partialFilter
         self.options = options
     }
+
+    /// The planner passes it over; it is kept up to date and does all else that an index does.
+    public var isHidden: Bool { options["hidden"]?.isTruthy ?? false }
+
+    /// How long after the date in its field a document is deleted; nil for an index that deletes nothing.
+    public var expireAfterSeconds: Int64? { options["expireAfterSeconds"]?.int64Exactly }
+
+    /// The paths that an index on `$**` takes in or leaves out.
+    public var wildcardProjection: Document? { options["wildcardProjection"]?.asDocument }
 
     public var document: Document {
         var builder = DocumentBuilder()

@@ -23,7 +23,7 @@ extension Evaluator {
     ) throws -> IndexChanges {
         var changes = IndexChanges()
         for index in collection.indexes {
-            if let touched, !index.mayChange(with: touched) { continue }
+            if let touched, !index.extractor.mayChange(with: touched) { continue }
             let bytesMax = options.indexEntryBytesMax
             let before = try old.map { try index.entries(of: $0, record: record, bytesMax: bytesMax).keys } ?? []
             var after: [[UInt8]] = []
@@ -87,17 +87,5 @@ extension Evaluator {
         if !options.defects.contains(.leaveOldIndexEntries) { for entry in changes.removed { delete(entry) } }
         for entry in changes.added { put(entry, []) }
         if let document { put(record, document.bytes) } else { delete(record) }
-    }
-}
-
-extension IndexState {
-    /// Whether a document's entries can change when only these paths, and what is below them, change.
-    ///
-    /// Only the first names are compared: further down, positions in arrays make one place have several paths.
-    func mayChange(with touched: [String]) -> Bool {
-        if descriptor.partialFilter != nil { return true }
-        return paths.contains { path in
-            touched.contains { $0.prefix { $0 != "." } == path.prefix { $0 != "." } }
-        }
     }
 }

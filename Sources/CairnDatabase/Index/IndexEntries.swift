@@ -2,12 +2,12 @@ import CairnBSON
 import CairnQuery
 
 extension IndexState {
-    /// The keys of a document's entries, sorted and without repetition, and whether they are several.
+    /// The keys of a document's entries, sorted and without repetition, and whether an array is the cause of them.
     ///
     /// - Parameters:
     ///   - document: the document; it has no entries when it is sparse or partial and the document is not meant.
     ///   - record: the key of the document's record.
-    /// - Throws: ``QueryError`` 171 for two arrays, 17280 for an entry that is too long.
+    /// - Throws: ``QueryError`` 171 for two arrays, 16766 for one under a hashed index, 17280 for an entry that is too long.
     func entries(of document: Document, record: [UInt8], bytesMax: Int) throws -> (keys: [[UInt8]], multikey: Bool) {
         let (values, isMultikey) = try extractor.extract(from: document)
         var keys: [[UInt8]] = []
@@ -15,9 +15,7 @@ extension IndexState {
         for fields in values {
             var key = prefix
             key.reserveCapacity(prefix.count + record.count + 16 * fields.count)
-            for (index, field) in fields.enumerated() {
-                KeyEncoding.append(field, descending: descending[index], to: &key)
-            }
+            extractor.append(fields, to: &key)
             key.append(contentsOf: record[KeySpace.prefixBytes...])
             guard key.count <= bytesMax else {
                 throw QueryError(
@@ -30,7 +28,8 @@ extension IndexState {
         var distinct: [[UInt8]] = []
         distinct.reserveCapacity(keys.count)
         for key in keys where distinct.last != key { distinct.append(key) }
-        return (distinct, true)
+        // A wildcard index has several entries of a document without any array.
+        return (distinct, isMultikey || extractor.wildcard == nil)
     }
 
     /// The part of an entry that a unique index allows once: everything before slot and `_id`.

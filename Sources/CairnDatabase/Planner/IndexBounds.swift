@@ -9,6 +9,8 @@ struct KeyRange: Hashable {
 
 /// The stretches of an index that a filter leaves to be looked at.
 struct IndexBounds {
+    /// The names of ``fields``; those of the key pattern, except for a wildcard index.
+    var paths: [String]
     /// Per field of the index, the intervals that bound it; fields behind the first unbounded one have everything.
     var fields: [[ValueInterval]]
     /// How many leading fields are pinned to points.
@@ -19,13 +21,22 @@ struct IndexBounds {
     var ranges: [KeyRange] = []
     /// Whether the leading points are one combination, so that what follows them in the index is in order.
     var isSinglePrefix = true
+    /// Whether null, which stands for missing fields, is among the values of the first field.
+    var includesMissing = true
+    /// Whether a document without arrays may have several entries within the bounds.
+    var mayRepeat = false
 
     /// More combinations of points than this are not enumerated: the field that would make them is left to the filter.
     static let rangesMax = 4_096
 
     /// Works out what `filter` says about the fields of `index`, from the first on.
     init(_ index: IndexState, _ filter: Filter) {
+        paths = index.paths
         fields = [[ValueInterval]](repeating: [.everything], count: index.paths.count)
+        if let wildcard = index.extractor.wildcard {
+            choosePath(index, wildcard, filter)
+            return
+        }
         var prefixes: [[UInt8]] = [index.prefix]
         var boundRoots: Set<Substring> = []
         var isEmpty = false
@@ -37,7 +48,11 @@ struct IndexBounds {
             guard let bounds = filter.bounds(on: path, multikey: index.isMultikey),
                 bounds.intervals != [.everything]
             else { break }
+            let isHashed = index.extractor.hashedField == field
+            // Hashes are in no order: only points are found among them.
+            if isHashed, !bounds.isPoints, !bounds.intervals.isEmpty { break }
             boundRoots.insert(root)
+            if field == 0 { includesMissing = Self.includesMissing(bounds.intervals) }
             if bounds.intervals.isEmpty {
                 isEmpty = true
                 fields[field] = []
@@ -45,19 +60,18 @@ struct IndexBounds {
                 break
             }
             guard prefixes.count * bounds.intervals.count <= Self.rangesMax else { break }
-            fields[field] = bounds.intervals
-            let isDescending = index.descending[field]
+            fields[field] = isHashed ? Self.hashed(bounds.intervals) : bounds.intervals
             guard bounds.isPoints else {
                 hasRange = true
                 ranges = prefixes.flatMap { prefix in
-                    bounds.intervals.compactMap { Self.range(prefix, $0, isDescending) }
+                    bounds.intervals.compactMap { Self.range(prefix, $0, index.descending[field]) }
                 }
                 break
             }
             prefixes = prefixes.flatMap { prefix in
                 bounds.intervals.map { interval in
                     var key = prefix
-                    KeyEncoding.append(interval.lower, descending: isDescending, to: &key)
+                    index.extractor.append(interval.lower, field: field, to: &key)
                     return key
                 }
             }
@@ -70,12 +84,66 @@ struct IndexBounds {
         ranges.sort { ByteOrder.compare($0.lower, $1.lower[...]) < 0 }
     }
 
+    /// Of the paths that the filter constrains, a wildcard index is scanned at the one that leaves least.
+    private mutating func choosePath(_ index: IndexState, _ wildcard: WildcardPaths, _ filter: Filter) {
+        ranges = [KeyRange(lower: index.prefix, upper: ByteOrder.successor(ofPrefix: index.prefix) ?? [])]
+        mayRepeat = true
+        var best = Int.max
+        for path in filter.constrainedPaths {
+            let condition = filter.wildcardCondition(on: path, in: wildcard, multikey: index.isMultikey)
+            switch condition {
+            case .values(let bounds):
+                guard bounds.intervals.count <= Self.rangesMax else { continue }
+                let cost = bounds.isPoints || bounds.intervals.isEmpty ? 0 : 1
+                guard cost < best else { continue }
+                best = cost
+                take(index, path, bounds)
+            case .exists:
+                guard best == .max else { continue }
+                best = 2
+                takeExisting(index, path)
+            case nil: continue
+            }
+        }
+    }
+
+    private mutating func take(_ index: IndexState, _ path: String, _ bounds: PathBounds) {
+        let name = Value(path)
+        paths = ["$_path", path]
+        fields = [[ValueInterval(point: name)], bounds.intervals]
+        var prefix = index.prefix
+        index.extractor.append(name, field: 0, to: &prefix)
+        ranges = bounds.intervals.compactMap { Self.range(prefix, $0, index.descending[1]) }
+        ranges.sort { ByteOrder.compare($0.lower, $1.lower[...]) < 0 }
+        let isPoints = bounds.isPoints || bounds.intervals.isEmpty
+        pointFields = isPoints ? 1 : 0
+        hasRange = !isPoints
+        isSinglePrefix = true
+        includesMissing = false
+        mayRepeat = false
+    }
+
+    /// The path itself, and all paths that go on with a dot.
+    private mutating func takeExisting(_ index: IndexState, _ path: String) {
+        let below = ValueInterval(Value(path + "."), Value(path + "/"), includesUpper: false)
+        paths = ["$_path", path]
+        fields = [[ValueInterval(point: Value(path)), below], [.everything]]
+        ranges = fields[0].compactMap { Self.range(index.prefix, $0, false) }
+        pointFields = 0
+        hasRange = true
+        includesMissing = false
+        mayRepeat = true
+    }
+
+    private static func hashed(_ intervals: [ValueInterval]) -> [ValueInterval] {
+        intervals.map { ValueInterval(point: .int64(IndexKeyExtractor.hash($0.lower))) }
+    }
+
     /// Whether the filter narrows the scan at all.
     var isBounded: Bool { pointFields > 0 || hasRange }
 
-    /// Whether null, which stands for missing fields, is among the values of the first field.
-    var includesMissing: Bool {
-        fields[0].contains { interval in
+    private static func includesMissing(_ intervals: [ValueInterval]) -> Bool {
+        intervals.contains { interval in
             Value.compare(interval.lower, .null) <= 0 && Value.compare(.null, interval.upper) <= 0
         }
     }
@@ -97,10 +165,16 @@ struct IndexBounds {
         return ByteOrder.compare(range.lower, range.upper[...]) < 0 ? range : nil
     }
 
+    /// The key pattern as `explain` shows it: of a wildcard index, with the path that is scanned.
+    func keyPattern(of index: IndexState) -> Document {
+        guard index.extractor.wildcard != nil, paths.count == 2 else { return index.descriptor.key }
+        return Document([("$_path", 1), (paths[1], index.descending[1] ? -1 : 1)])
+    }
+
     /// As `explain` shows them: `{a: ["[1, 1]"], b: ["(5, inf]"]}`.
-    func document(of index: IndexState) -> Document {
+    var document: Document {
         var builder = DocumentBuilder()
-        for (path, intervals) in zip(index.paths, fields) {
+        for (path, intervals) in zip(paths, fields) {
             let texts: [Value] = intervals.map { interval in
                 let open = interval.includesLower ? "[" : "("
                 let close = interval.includesUpper ? "]" : ")"

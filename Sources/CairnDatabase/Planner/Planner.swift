@@ -76,13 +76,16 @@ struct Planner {
 
         /// Larger is better.
         var score: (Int, Int, Int, Int) {
-            (bounds.pointFields, bounds.hasRange ? 1 : 0, sortDescending == nil ? 0 : 1, -index.paths.count)
+            // Each entry of a wildcard index has the path before the value.
+            let length = index.extractor.wildcard == nil ? index.paths.count : 2
+            return (bounds.pointFields, bounds.hasRange ? 1 : 0, sortDescending == nil ? 0 : 1, -length)
         }
     }
 
     private func bestIndex(_ filter: Filter, _ sort: SortSpecification?) -> Plan? {
         var best: Candidate?
         for index in collection.indexes where isUsable(index) {
+            if index.extractor.wildcard != nil, sort != nil, filter.isAlwaysTrue { continue }
             let bounds = IndexBounds(index, filter)
             guard covers(index, bounds, filter) else { continue }
             let candidate = Candidate(index: index, bounds: bounds, sortDescending: direction(index, bounds, sort))
@@ -101,29 +104,34 @@ struct Planner {
     }
 
     private func isUsable(_ index: IndexState) -> Bool {
-        index.isReady && (readVersion.map { $0 >= index.readySince } ?? true)
+        index.isReady && !index.descriptor.isHidden && (readVersion.map { $0 >= index.readySince } ?? true)
     }
 
     /// Whether every document that matches is in the index.
     private func covers(_ index: IndexState, _ bounds: IndexBounds, _ filter: Filter) -> Bool {
+        // A wildcard index has no entry of a document that lacks the path.
+        if index.extractor.wildcard != nil, !bounds.isBounded { return false }
         // A document with none of a sparse index's fields is not in it; one that has the first field is.
         if index.descriptor.isSparse, !bounds.isBounded || bounds.includesMissing { return false }
-        guard let partial = index.descriptor.partialFilter else { return true }
-        // Implied for sure when each of its conditions stands in the query word for word.
-        return partial.allSatisfy { condition in
-            filter.source.contains { $0.bytes.elementsEqual(condition.bytes) }
-        }
+        guard let partial = index.extractor.partialFilter else { return true }
+        return filter.implies(partial)
     }
 
     /// Whether the index gives the order read backwards (true) or forwards (false); nil when it does not give it.
     private func direction(_ index: IndexState, _ bounds: IndexBounds, _ sort: SortSpecification?) -> Bool? {
-        guard let sort, !index.isMultikey, bounds.isSinglePrefix else { return nil }
+        guard let sort, !index.isMultikey, bounds.isSinglePrefix, !bounds.mayRepeat else { return nil }
+        if index.extractor.wildcard != nil {
+            guard sort.fields.count == 1, sort.fields[0].path == bounds.paths[1] else { return nil }
+            return index.descending[1] != sort.fields[0].isDescending
+        }
         let pinned = Set(index.paths.prefix(bounds.pointFields))
         var field = 0
         var isReversed: Bool?
         for wanted in sort.fields where !pinned.contains(wanted.path) {
             while field < index.paths.count, pinned.contains(index.paths[field]) { field += 1 }
-            guard field < index.paths.count, index.paths[field] == wanted.path else { return nil }
+            guard field < index.paths.count, index.paths[field] == wanted.path,
+                field != index.extractor.hashedField
+            else { return nil }
             let reversed = index.descending[field] != wanted.isDescending
             if let isReversed, isReversed != reversed { return nil }
             isReversed = reversed
@@ -163,6 +171,12 @@ struct Planner {
                     + "existing index")
         }
         let bounds = IndexBounds(index, filter)
+        guard index.extractor.wildcard == nil || bounds.isBounded else {
+            throw QueryError(
+                .noQueryExecutionPlans,
+                "error processing query: planner returned error :: caused by :: the hinted wildcard index has no key for "
+                    + "what the filter asks for")
+        }
         return plan(Candidate(index: index, bounds: bounds, sortDescending: direction(index, bounds, sort)), sort)
     }
 }

@@ -110,11 +110,11 @@ extension Query {
             return Document([("stage", "FETCH"), ("inputStage", .document(scan))])
         case .index(let index, let bounds, let descending):
             let scan: Document = [
-                "stage": "IXSCAN", "keyPattern": .document(index.descriptor.key),
+                "stage": "IXSCAN", "keyPattern": .document(bounds.keyPattern(of: index)),
                 "indexName": Value(index.descriptor.name), "isMultiKey": .bool(index.isMultikey),
                 "isUnique": .bool(index.descriptor.isUnique), "isSparse": .bool(index.descriptor.isSparse),
                 "isPartial": .bool(index.descriptor.partialFilter != nil),
-                "direction": descending ? "backward" : "forward", "indexBounds": .document(bounds.document(of: index)),
+                "direction": descending ? "backward" : "forward", "indexBounds": .document(bounds.document),
             ]
             return Document(
                 [("stage", "FETCH")] + (arguments.filter.isEmpty ? [] : [filter]) + [("inputStage", .document(scan))])

@@ -112,7 +112,7 @@ final class RecordSource {
                 throw DatabaseError(.corruption, "an entry of index \(index.descriptor.name) does not decode")
             }
             guard isOwned(record[...]) else { continue }
-            if index.isMultikey, !seen.insert(record).inserted { continue }
+            if index.isMultikey || bounds.mayRepeat, !seen.insert(record).inserted { continue }
             guard let value = try view.get(record[...]) else {
                 throw DatabaseError(
                     .corruption, "an entry of index \(index.descriptor.name) points to a document that is not there")

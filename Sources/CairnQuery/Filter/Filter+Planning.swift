@@ -163,6 +163,43 @@ extension Filter {
         return PathBounds(intervals: Self.normalized(best))
     }
 
+    /// What the filter says about a path of a wildcard index, which has no key for what is missing and none for documents
+    /// and arrays as wholes.
+    public enum WildcardCondition: Sendable {
+        /// Documents in the answer have a key at the path with one of these values.
+        case values(PathBounds)
+        /// Documents in the answer have a key at the path or below it.
+        case exists
+    }
+
+    /// How a wildcard index finds the documents in the answer by one path, or nil when it cannot.
+    ///
+    /// - Parameter multikey: as in ``bounds(on:multikey:)``.
+    public func wildcardCondition(
+        on path: String, in paths: WildcardPaths, multikey: Bool
+    ) -> WildcardCondition? {
+        guard let parsed = try? FieldPath(path), paths.covers(parsed, below: false) else { return nil }
+        if let bounds = bounds(on: path, multikey: multikey), bounds.intervals.allSatisfy(Self.isKeptByWildcard) {
+            return .values(bounds)
+        }
+        let mustExist = conjuncts.contains { conjunct in
+            Self.expanded(conjunct.path.string, conjunct.predicate).contains { name, predicate in
+                if case .exists = predicate { return name == path }
+                return false
+            }
+        }
+        return mustExist && paths.covers(parsed, below: true) ? .exists : nil
+    }
+
+    /// Whether a wildcard index has a key for every value of the interval, wherever it is found.
+    private static func isKeptByWildcard(_ interval: ValueInterval) -> Bool {
+        let missing = ValueInterval(.undefined, .null)
+        let containers = ValueInterval(
+            .document(Document()), .binary(Binary([], subtype: .generic)), includesUpper: false)
+        if interval.isPoint, interval.lower == .document(Document()) { return true }
+        return interval.intersection(missing).isEmpty && interval.intersection(containers).isEmpty
+    }
+
     /// The branches when the whole filter is one `$or`; an index scan for each of them answers it.
     public var orBranches: [Filter]? {
         guard case .or(let nodes) = node else { return nil }

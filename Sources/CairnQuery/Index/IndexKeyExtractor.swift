@@ -4,6 +4,9 @@ import CairnBSON
 ///
 /// A path through an array gives a key for each element (a multikey index); an empty array gives undefined, a missing
 /// field null. Only one array of a document may be spread out by one index.
+///
+/// A *hashed* field is kept as the hash of its value and may lead through no array. A *wildcard* index has a key of two
+/// values for each value of a document: the path, and what is there; see ``WildcardPaths``.
 public struct IndexKeyExtractor: Sendable {
     public let pattern: Document
     /// Skip documents that have none of the fields.
@@ -11,42 +14,44 @@ public struct IndexKeyExtractor: Sendable {
     /// Skip documents that do not match.
     public let partialFilter: Filter?
     let paths: [FieldPath]
-    /// Per field: whether it descends, and so how it is encoded.
+    /// Per value of a key: whether it descends, and so how it is encoded.
     public let isDescending: [Bool]
+    /// The position of the hashed field, when there is one.
+    public let hashedField: Int?
+    /// What a wildcard index takes in; nil for an index of fields.
+    public let wildcard: WildcardPaths?
 
-    /// - Throws: code 67 (CannotCreateIndex) for what is no key pattern, 238 for kinds of index that do not exist here.
+    /// The most fields of one index.
+    static let fieldsMax = 32
+
+    /// - Parameter wildcardProjection: which paths an index on `$**` takes in; nil for all but `_id`.
+    /// - Throws: code 67 (CannotCreateIndex) for what is no key pattern, 31303 for two hashed fields, 238 for kinds of index
+    ///   that do not exist here.
     public init(
-        pattern: Document, isSparse: Bool = false, partialFilter: Filter? = nil
+        pattern: Document, isSparse: Bool = false, partialFilter: Filter? = nil, wildcardProjection: Document? = nil
     ) throws(QueryError) {
         guard !pattern.isEmpty else {
             throw QueryError(.cannotCreateIndex, "Index keys cannot be an empty field pattern.")
         }
+        self.pattern = pattern
+        self.isSparse = isSparse
+        self.partialFilter = partialFilter
+        if let wildcard = try WildcardPaths(pattern: pattern, projection: wildcardProjection) {
+            self.wildcard = wildcard
+            paths = []
+            hashedField = nil
+            isDescending = [false, try Self.direction(of: pattern.first!.value) == .descending]
+            return
+        }
+        wildcard = nil
         var paths: [FieldPath] = []
-        var isDescending: [Bool] = []
+        var directions: [Direction] = []
         for element in pattern {
             let name = element.name.string
             guard !name.isEmpty else {
                 throw QueryError(.cannotCreateIndex, "Index keys cannot be an empty field name.")
             }
-            if let kind = element.value.asString?.string {
-                switch kind {
-                case "hashed", "text", "2d", "2dsphere", "geoHaystack", "columnstore":
-                    throw QueryError(.notImplemented, "indexes of type '\(kind)' are not supported")
-                default: throw QueryError(.cannotCreateIndex, "Unknown index plugin '\(kind)'")
-                }
-            }
-            guard element.value.isNumber else {
-                throw QueryError(
-                    .cannotCreateIndex,
-                    "Values in v:2 index key pattern cannot be of type \(element.value.type.alias). Only numbers > 0, "
-                        + "numbers < 0, and strings are allowed.")
-            }
-            guard let direction = element.value.numericDouble, direction != 0, !direction.isNaN else {
-                throw QueryError(.cannotCreateIndex, "Values in the index key pattern cannot be 0.")
-            }
-            if name == "$**" || name.hasSuffix(".$**") {
-                throw QueryError(.notImplemented, "wildcard indexes are not supported")
-            }
+            let direction = try Self.direction(of: element.value)
             let path: FieldPath
             do {
                 path = try FieldPath(name)
@@ -64,16 +69,43 @@ public struct IndexKeyExtractor: Sendable {
                 throw QueryError(.badValue, "Field '\(name)' appears twice in the key pattern")
             }
             paths.append(path)
-            isDescending.append(direction < 0)
+            directions.append(direction)
         }
-        guard paths.count <= 32 else {
+        guard paths.count <= Self.fieldsMax else {
             throw QueryError(ErrorCode(13103), "too many compound keys")
         }
-        self.pattern = pattern
-        self.isSparse = isSparse
-        self.partialFilter = partialFilter
+        let hashed = directions.indices.filter { directions[$0] == .hashed }
+        guard hashed.count <= 1 else {
+            throw QueryError(
+                ErrorCode(31303),
+                "A maximum of one index field is allowed to be hashed but found \(hashed.count) for 'key' \(pattern)")
+        }
+        hashedField = hashed.first
         self.paths = paths
-        self.isDescending = isDescending
+        isDescending = directions.map { $0 == .descending }
+    }
+
+    private enum Direction { case ascending, descending, hashed }
+
+    private static func direction(of value: Value) throws(QueryError) -> Direction {
+        if let kind = value.asString?.string {
+            switch kind {
+            case "hashed": return .hashed
+            case "text", "2d", "2dsphere", "geoHaystack", "columnstore":
+                throw QueryError(.notImplemented, "indexes of type '\(kind)' are not supported")
+            default: throw QueryError(.cannotCreateIndex, "Unknown index plugin '\(kind)'")
+            }
+        }
+        guard value.isNumber else {
+            throw QueryError(
+                .cannotCreateIndex,
+                "Values in v:2 index key pattern cannot be of type \(value.type.alias). Only numbers > 0, numbers < 0, "
+                    + "and strings are allowed.")
+        }
+        guard let number = value.numericDouble, number != 0, !number.isNaN else {
+            throw QueryError(.cannotCreateIndex, "Values in the index key pattern cannot be 0.")
+        }
+        return number < 0 ? .descending : .ascending
     }
 
     /// For sorting, which spreads arrays as an index does.
@@ -82,12 +114,15 @@ public struct IndexKeyExtractor: Sendable {
         isSparse = false
         partialFilter = nil
         self.paths = paths
+        hashedField = nil
+        wildcard = nil
         isDescending = paths.map { _ in false }
     }
 
     /// The keys of one document: distinct, in no particular order, none when the index skips it.
     ///
-    /// - Throws: code 171 (CannotIndexParallelArrays), or what the partial filter throws.
+    /// - Throws: code 171 (CannotIndexParallelArrays), 16766 for an array under a hashed index, or what the partial filter
+    ///   throws.
     public func keys(of document: Document) throws(QueryError) -> [[Value]] {
         try extract(from: document).keys
     }
@@ -106,10 +141,38 @@ public struct IndexKeyExtractor: Sendable {
     /// One key in ``KeyEncoding``, each field in its direction.
     public func encode(_ key: [Value]) -> [UInt8] {
         var bytes: [UInt8] = []
-        for (index, value) in key.enumerated() {
-            KeyEncoding.append(value, descending: isDescending[index], to: &bytes)
-        }
+        append(key, to: &bytes)
         return bytes
+    }
+
+    /// Appends what ``encode(_:)`` returns.
+    public func append(_ key: [Value], to bytes: inout [UInt8]) {
+        for (field, value) in key.enumerated() { append(value, field: field, to: &bytes) }
+    }
+
+    /// Appends one value of a key as the index keeps it.
+    public func append(_ value: Value, field: Int, to bytes: inout [UInt8]) {
+        if field == hashedField {
+            KeyEncoding.append(.int64(Self.hash(value)), to: &bytes)
+        } else {
+            KeyEncoding.append(value, descending: isDescending[field], to: &bytes)
+        }
+    }
+
+    /// What a hashed index keeps of a value: equal values have equal hashes, whatever their types.
+    public static func hash(_ value: Value) -> Int64 {
+        Int64(bitPattern: XXH64.hash(KeyEncoding.encode(value)))
+    }
+
+    /// Whether the keys of a document may change with the values at these paths and below.
+    ///
+    /// Only the first names are compared: further down, positions in arrays make one place have several paths.
+    public func mayChange(with touched: [String]) -> Bool {
+        if partialFilter != nil { return true }
+        if let wildcard { return wildcard.mayChange(with: touched) }
+        return paths.contains { path in
+            touched.contains { $0.prefix { $0 != "." } == path.head.string }
+        }
     }
 
     /// `{a: 1, b: 2}` for the error of a duplicate key.
@@ -122,6 +185,7 @@ public struct IndexKeyExtractor: Sendable {
     /// The keys, and whether an array was spread out to get them.
     public func extract(from document: Document) throws(QueryError) -> (keys: [[Value]], isMultikey: Bool) {
         if let partialFilter, try !partialFilter.matches(document) { return ([], false) }
+        if let wildcard { return wildcard.keys(of: document) }
         var key: [Value] = []
         key.reserveCapacity(paths.count)
         var hasAny = false
@@ -132,6 +196,11 @@ public struct IndexKeyExtractor: Sendable {
                 hasAny = true
             case .missing: key.append(.null)
             case .array:
+                if hashedField != nil {
+                    throw QueryError(
+                        ErrorCode(16766),
+                        "hashed indexes do not currently support array values. Found array at path: \(path)")
+                }
                 var spread = ArraySpread(paths: paths)
                 try spread.run(document)
                 if isSparse && !spread.foundAny { return ([], spread.isMultikey) }
