@@ -157,6 +157,7 @@ final class NodeStorage: Sendable {
         let isNewcomer = try folders.prepare(group, isNew: isNew)
         var options = DataGroupOptions()
         options.defects = configuration.defects
+        options.expirySleepMilliseconds = Int64(configuration.expirySleepSeconds) * 1_000
         let replica = try DataGroup(
             group: group, node: configuration.node, directory: folders.path(of: group), fileSystem: fileSystem,
             clock: loop.clock,

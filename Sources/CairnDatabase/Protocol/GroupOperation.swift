@@ -69,11 +69,17 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// the database. Needs no collection.
     case members = 21
 
+    /// Deletes documents whose date in an index's field is past: body `{index: id, before: date, limit: documents at most =
+    /// 1000}` → body `{n, more: bool}`. A document goes when one of the dates in its field is at or before `before`; `more`
+    /// says that others are left.
+    case expireDocuments = 22
+
     /// Whether the operation may write, so that only a leader carries it out.
     public var isWrite: Bool {
         switch self {
         case .insert, .update, .delete, .findAndModify, .installDescriptor, .dropCollection, .buildIndex,
-            .releaseIfEmpty, .promiseReadVersion, .checkExecuted, .expireSessions:
+            .releaseIfEmpty, .promiseReadVersion, .checkExecuted, .expireSessions,
+            .expireDocuments:
             true
         case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate,
             .members:

@@ -156,6 +156,7 @@ final class Evaluator {
         case .promiseReadVersion: return try promiseReadVersion(request, context)
         case .checkExecuted: reply = try checkExecuted(request)
         case .expireSessions: reply = try expireSessions(request, context)
+        case .expireDocuments: reply = try expireDocuments(request, try collection(request), context)
         case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate,
             .members:
             preconditionFailure("\(request.operation) is no write")

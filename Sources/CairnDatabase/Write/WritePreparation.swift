@@ -15,6 +15,12 @@ struct WritePreparation: Sendable {
     func run() {
         if let session = request.session { _ = try? engine.get(SessionID(session).key.bytes) }
         guard let collection else { return }
+        if request.operation == .expireDocuments {
+            // What cannot be read now is read in the evaluation.
+            _ = try? Expiry(request, in: collection)?.records(
+                ReadView(engine: engine, version: nil), bytesMax: options.proposalBytesMax)
+            return
+        }
         let statements = request.operation == .findAndModify ? [request.body] : request.documents
         // A write that reads everything needs its blocks one after the other, and would only push out others.
         var limit = ReadLimit(mayUseDisk: true, documents: Self.documentsMax)

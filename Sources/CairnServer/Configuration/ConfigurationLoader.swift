@@ -15,7 +15,7 @@ public enum ConfigurationLoader {
         "raft.heartbeat-ms", "raft.election-timeout-ms", "raft.quiet-after-ms", "raft.log-bytes", "raft.log-entries",
         "storage.reserve-bytes", "storage.memtable-bytes", "storage.cache-bytes", "storage.memory-bytes",
         "storage.tablet-wal", "storage.reader-threads",
-        "storage.compaction-bytes-per-second",
+        "storage.compaction-bytes-per-second", "storage.ttl-sleep-seconds",
         "encryption.key-file", "encryption.key", "encryption.key-command",
         "log.level",
     ]
@@ -98,6 +98,7 @@ public enum ConfigurationLoader {
         if let value = try reader.integer("storage.compaction-bytes-per-second") {
             result.compactionBytesPerSecond = value
         }
+        if let value = try reader.integer("storage.ttl-sleep-seconds") { result.expirySleepSeconds = value }
         if let value = try reader.boolean("storage.tablet-wal") { result.tabletsHaveWAL = value }
         var sources: [EncryptionSource] = []
         if let value = try reader.string("encryption.key-file") { sources.append(.file(value)) }

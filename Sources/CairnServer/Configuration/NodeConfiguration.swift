@@ -110,6 +110,8 @@ public struct NodeConfiguration: Sendable {
     public var memoryBytesMax = 0
     /// Bytes a second that compactions of all groups may write together (1 MiB or more); 0 does not hold them back.
     public var compactionBytesPerSecond = 0
+    /// Seconds between two passes over the indexes that delete documents (1 to 86,400), as MongoDB's `ttlMonitorSleepSecs`.
+    public var expirySleepSeconds = 60
     /// Bytes of the data folder's disk that stay free: below, the node takes no writes but deletes (1 MiB to 1 TiB).
     public var spaceReserveBytes = 256 << 20
     /// Log bytes that a group may keep beyond what its tablet has made durable, before lagging peers get a snapshot.
@@ -215,6 +217,9 @@ public struct NodeConfiguration: Sendable {
         try check(
             compactionBytesPerSecond == 0 || compactionBytesPerSecond >= 1 << 20, "storage.compaction-bytes-per-second",
             "\(compactionBytesPerSecond) is neither 0 nor 1048576 or more", "try 52428800")
+        try check(
+            (1...86_400).contains(expirySleepSeconds), "storage.ttl-sleep-seconds",
+            "\(expirySleepSeconds) is not in 1...86400", "leave it out")
         return self
     }
 

@@ -40,7 +40,7 @@ public final class DataGroup {
     let openEngine: (String) throws -> Engine
     /// Nil: everything is read where it is asked for.
     let readers: (any ReaderPool)?
-    private let clock: any RouterClock
+    let clock: any RouterClock
     private weak var consensus: (any GroupConsensus)?
 
     public internal(set) var role: ReplicaRole = .follower(leader: nil)
@@ -62,6 +62,8 @@ public final class DataGroup {
     var bytesInFlight = 0
     /// When sessions are looked over next, by the monotonic clock.
     private var expiresSessionsAt: UInt64 = 0
+    /// Of the documents whose time is over.
+    var expiry = ExpiryPass()
     /// When the next entry may be proposed, by the monotonic clock, while the engine is behind; 0 when it is not.
     private var throttledUntil: UInt64 = 0
     /// Bytes of the requests that are in the open proposal.
@@ -305,6 +307,9 @@ public final class DataGroup {
         deliveries.append { self.finish(waiting, result) }
     }
 
+    /// Has something done at the next flush.
+    func later(_ work: @escaping () -> Void) { deliveries.append(work) }
+
     // MARK: - Flush
 
     /// Whether nothing is under way here, so that no ``flush()`` is needed until the next ``execute(_:completion:)``.
@@ -337,10 +342,12 @@ public final class DataGroup {
         } while !deliveries.isEmpty
     }
 
-    /// To be called about once a second: closes idle cursors and, on the leader, lets go of old retryable writes' results.
+    /// To be called about once a second: closes idle cursors and, on the leader, lets go of old retryable writes' results and
+    /// of documents whose time is over.
     public func tick() {
         database.closeIdleCursors(context)
         database.checkBackgroundWork()
+        expireDocuments()
         let now = clock.nanoseconds
         guard database.isLeading, now >= expiresSessionsAt else { return }
         expiresSessionsAt = now + 60_000_000_000

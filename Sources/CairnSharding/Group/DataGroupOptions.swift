@@ -24,6 +24,11 @@ public struct DataGroupOptions: Hashable, Sendable {
     /// After this long the session itself is forgotten.
     public var sessionMilliseconds: Int64 = 24 * 3_600_000
 
+    /// The pause between two passes over the indexes that delete documents, in milliseconds.
+    public var expirySleepMilliseconds: Int64 = 60_000
+    /// Documents that one step of a pass deletes at most, in one request.
+    public var expiryStepDocuments = 1_000
+
     /// Deliberate bugs, for tests.
     package var defects = Defects()
 
