@@ -10,7 +10,7 @@ extension Router {
         "validator", "validationLevel", "validationAction", "comment", "placement",
     ]
     /// Options that change nothing in Cairn, or whose absence a client cannot tell from their presence.
-    private static let ignoredOptions: Set<String> = [
+    static let ignoredOptions: Set<String> = [
         "create", "$db", "lsid", "$clusterTime", "writeConcern", "autoIndexId", "storageEngine", "maxTimeMS",
         "indexOptionDefaults", "$readPreference", "readConcern", "txnNumber", "apiVersion", "apiStrict",
         "apiDeprecationErrors", "idIndex", "flags",
@@ -134,29 +134,6 @@ extension Router {
             try await retries.next(self, deadline: deadline)
         }
         throw QueryError(.namespaceNotFound, "Source collection \(from) does not exist")
-    }
-
-    /// `collMod`: validators.
-    func collMod(_ command: ClientCommand) async throws(QueryError) -> Document {
-        let namespace = try namespace(of: command)
-        try refuseCatalogWrite(namespace)
-        var changes: [(String, Value)] = []
-        for element in command.body {
-            let name = element.name.string
-            if ["validator", "validationLevel", "validationAction"].contains(name) {
-                changes.append((name, element.value))
-            } else if !Router.ignoredOptions.contains(name), name != "collMod", name != "comment" {
-                throw QueryError(
-                    .commandNotSupported, "the option '\(name)' of collMod is not supported by this version of Cairn")
-            }
-        }
-        if let validator = try command.body.nested("validator") { _ = try Filter(parsing: validator) }
-        _ = try await changeCollection(namespace, deadline: command.deadline!) { (current) throws(QueryError) in
-            var new = current
-            for (name, value) in changes { new.options.set(name, value) }
-            return new.options == current.options ? nil : new
-        }
-        return Router.done
     }
 
     /// `listCollections`.

@@ -22,7 +22,7 @@ extension Router {
         else { throw QueryError(.badValue, "Must specify at least one index to create") }
         var wanted: [IndexDescriptor] = []
         for specification in specifications {
-            if let index = try Router.indexDescriptor(specification) { wanted.append(index) }
+            if let index = try IndexSpecification(specification).descriptor { wanted.append(index) }
         }
         let needsOneGroup = wanted.contains { $0.isUnique && !$0.key.contains("_id") }
 
@@ -42,7 +42,7 @@ extension Router {
             let current = try await collectionForWriting(namespace, deadline: deadline)
             var lacksUnique = false
             for index in wanted where index.isUnique && !index.key.contains("_id") {
-                if try Router.existing(index, in: current) == nil { lacksUnique = true }
+                if try IndexSpecification.existing(index, in: current) == nil { lacksUnique = true }
             }
             if lacksUnique, current.groups.count > 1 {
                 guard try await placeInOneGroup(namespace, deadline: deadline) else {
@@ -60,7 +60,7 @@ extension Router {
                     indexes = []
                     var new = current
                     for var index in wanted {
-                        if let existing = try Router.existing(index, in: new) {
+                        if let existing = try IndexSpecification.existing(index, in: new) {
                             indexes.append(existing)
                             continue
                         }
@@ -165,100 +165,6 @@ extension Router {
             let owners = Set(current.groups)
             unfinished.removeAll { !owners.contains($0.group) }
         }
-    }
-
-    /// The index of the same name or key, when it says the same.
-    /// - Throws: when it does not.
-    private static func existing(
-        _ wanted: IndexDescriptor, in descriptor: CollectionDescriptor
-    ) throws(QueryError) -> IndexDescriptor? {
-        for index in descriptor.indexes {
-            let isSame =
-                index.key == wanted.key && index.isUnique == wanted.isUnique && index.isSparse == wanted.isSparse
-                && index.partialFilter == wanted.partialFilter
-            if index.name == wanted.name {
-                if isSame { return index }
-                throw QueryError(
-                    .indexKeySpecsConflict,
-                    "An existing index has the same name as the requested index. When index names are not specified, they "
-                        + "are auto generated and can cause conflicts. Please refer to our documentation. Requested "
-                        + "index: \(wanted.document), existing index: \(index.document)")
-            }
-            if isSame {
-                throw QueryError(
-                    .indexOptionsConflict, "Index already exists with a different name: \(index.name)")
-            }
-        }
-        return nil
-    }
-
-    /// What an element of `indexes` asks for; nil for the index on `_id`, which is always there.
-    private static func indexDescriptor(_ specification: Document) throws(QueryError) -> IndexDescriptor? {
-        guard let key = try specification.nested("key"), !key.isEmpty else {
-            throw QueryError(.failedToParse, "The 'key' field is a required property of an index specification")
-        }
-        guard let name = try specification.string("name"), !name.isEmpty else {
-            throw QueryError(.failedToParse, "The 'name' field is a required property of an index specification")
-        }
-        var plain = DocumentBuilder()
-        for element in key {
-            let field = element.name.string
-            guard element.value.isNumber, let direction = element.value.asDouble, direction != 0 else {
-                if let kind = element.value.stringValue,
-                    ["text", "2d", "2dsphere", "hashed", "columnstore"].contains(kind)
-                {
-                    throw QueryError(
-                        .commandNotSupported, "indexes of kind '\(kind)' are not supported by this version of Cairn")
-                }
-                throw QueryError(
-                    .cannotCreateIndex,
-                    "Values in v:2 index key pattern must be numbers > 0, numbers < 0, or strings: \(field)")
-            }
-            guard !field.isEmpty, !field.hasPrefix("$"), !field.contains("$**") else {
-                throw QueryError(
-                    .cannotCreateIndex, "the index key '\(field)' is not supported by this version of Cairn")
-            }
-            plain.append(field, .int32(direction > 0 ? 1 : -1))
-        }
-        let normalized = plain.finish()
-        if normalized == Router.idIndex["key"]?.asDocument || name == "_id_" {
-            guard normalized == ["_id": 1] else {
-                throw QueryError(.badValue, "The index name '_id_' is reserved for the _id index")
-            }
-            return nil
-        }
-        var descriptor = IndexDescriptor(id: IndexID(0), name: name, key: normalized)
-        var others = DocumentBuilder()
-        for element in specification {
-            switch element.name.string {
-            case "key", "name", "ns", "background", "v": continue
-            case "unique": descriptor.isUnique = element.value.isTruthy
-            case "sparse": descriptor.isSparse = element.value.isTruthy
-            case "partialFilterExpression":
-                guard case .document(let filter) = element.value else {
-                    throw QueryError(.cannotCreateIndex, "'partialFilterExpression' must be an object")
-                }
-                _ = try Filter(parsing: filter)
-                descriptor.partialFilter = filter
-            case "collation":
-                guard element.value.asDocument?["locale"] == .string("simple") else {
-                    throw QueryError(.commandNotSupported, "collations are not supported by this version of Cairn")
-                }
-            case "expireAfterSeconds":
-                throw QueryError(
-                    .commandNotSupported, "indexes that expire documents are not supported by this version of Cairn")
-            case "hidden", "comment": others.append(element: element)
-            case let option:
-                throw QueryError(
-                    .invalidIndexSpecificationOption,
-                    "The field '\(option)' is not valid for an index specification. Specification: \(specification)")
-            }
-        }
-        if descriptor.isSparse, descriptor.partialFilter != nil {
-            throw QueryError(.cannotCreateIndex, "cannot mix 'partialFilterExpression' and 'sparse' options")
-        }
-        descriptor.options = others.finish()
-        return descriptor
     }
 
     /// `listIndexes`.
