@@ -3,12 +3,17 @@ import CairnBSON
 /// The distinct values of a path, as the `distinct` command collects them: arrays count as their elements.
 public struct Distinct: Sendable {
     private let path: FieldPath
+    private let collation: Collation?
     private var seen: Set<Value> = []
     /// In the order of their first appearance.
     public private(set) var values: [Value] = []
     private var byteCount = 0
 
-    public init(path: String) throws(QueryError) { self.path = try FieldPath(lenient: path) }
+    /// - Parameter collation: values that it holds for equal count once, and the first to come is shown.
+    public init(path: String, collation: Collation? = nil) throws(QueryError) {
+        self.path = try FieldPath(lenient: path)
+        self.collation = collation
+    }
 
     /// - Throws: code 10334 (BSONObjectTooLarge) when the values no longer fit into one reply.
     public mutating func add(_ document: Document) throws(QueryError) {
@@ -17,7 +22,7 @@ public struct Distinct: Sendable {
 
     /// Takes in values that another part of the collection has found.
     public mutating func add(value: Value) throws(QueryError) {
-        guard seen.insert(value).inserted else { return }
+        guard seen.insert(collation?.folded(value) ?? value).inserted else { return }
         values.append(value)
         switch value {
         case .document, .array, .string, .binary: byteCount += value.encodedBytes.count + 8

@@ -13,6 +13,8 @@ public struct QueryContext: Sendable {
     public var randomSeed: UInt64
     /// Called about once in a thousand documents by whatever runs long; throws to end the operation.
     public var checkInterrupt: (@Sendable () throws(QueryError) -> Void)?
+    /// How strings are compared; nil for by their bytes.
+    public var collation: Collation?
     /// Bytes that one blocking stage (`$group`, `$sort`, …) may hold.
     public var memoryBytesMax = 100 << 20
 

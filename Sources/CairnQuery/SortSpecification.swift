@@ -15,10 +15,13 @@ public struct SortSpecification: Sendable {
     /// The direction of `{$natural: 1}` or `-1`, the order in which documents are stored, when that was asked for.
     public let natural: Int?
     private let keys: IndexKeyExtractor
+    /// How strings are compared; nil for by their bytes.
+    public let collation: Collation?
 
     /// - Throws: code 15974 and its neighbours for what is no sort order.
-    public init(parsing document: Document) throws(QueryError) {
+    public init(parsing document: Document, collation: Collation? = nil) throws(QueryError) {
         source = document
+        self.collation = collation
         var parts: [Part] = []
         for element in document {
             let name = element.name.string
@@ -57,7 +60,7 @@ public struct SortSpecification: Sendable {
     /// The paths and directions, for matching with an index.
     public var fields: [(path: String, isDescending: Bool)] { parts.map { ($0.path.string, $0.isDescending) } }
 
-    /// The values that the document is sorted by, one a field.
+    /// The values that the document is sorted by, one a field; keys in the place of strings under a collation.
     ///
     /// - Throws: code 2 when two fields of the order lie in different arrays of the document.
     public func keyValues(of document: Document) throws(QueryError) -> [Value] {
@@ -70,17 +73,18 @@ public struct SortSpecification: Sendable {
             case .array: return try leastKey(of: document)
             }
         }
-        return values
+        return collation.map { values.map($0.folded) } ?? values
     }
 
     private func leastKey(of document: Document) throws(QueryError) -> [Value] {
-        let candidates: [[Value]]
+        var candidates: [[Value]]
         do {
             candidates = try keys.keys(of: document)
         } catch {
             guard error.code == .cannotIndexParallelArrays else { throw error }
             throw QueryError(.badValue, "cannot sort with keys that are parallel arrays")
         }
+        if let collation { candidates = candidates.map { $0.map(collation.folded) } }
         guard var least = candidates.first else { return parts.map { _ in .null } }
         for candidate in candidates.dropFirst() where compare(values: candidate, least) < 0 { least = candidate }
         return least
@@ -118,15 +122,17 @@ public struct SortSpecification: Sendable {
 
 /// How `$sortArray` and `$push` with `$sort` order elements: as wholes, or by fields of documents.
 enum ArrayOrder: Sendable {
-    case wholes(isDescending: Bool)
+    case wholes(isDescending: Bool, Collation?)
     case fields(SortSpecification)
 
     func sorted(_ values: [Value]) throws(QueryError) -> [Value] {
         switch self {
-        case .wholes(let isDescending):
-            return Self.stablySorted(values) { left, right in
-                isDescending ? Value.compare(left, right) > 0 : Value.compare(left, right) < 0
-            }
+        case .wholes(let isDescending, let collation):
+            let keyed = values.map { (key: collation?.folded($0) ?? $0, value: $0) }
+            return Self.stablySorted(keyed) { left, right in
+                let order = Value.compare(left.key, right.key)
+                return isDescending ? order > 0 : order < 0
+            }.map(\.value)
         case .fields(let specification):
             var keyed: [(key: [Value], value: Value)] = []
             for value in values {

@@ -1,5 +1,6 @@
 import CairnBSON
 import CairnDatabase
+import CairnQuery
 import CairnRaft
 import CairnReplication
 import Testing
@@ -33,19 +34,23 @@ struct ShardingTests {
     }
 
     @Test func targetingFindsTheIDAndNothingElse() throws {
-        #expect(try Targeting.id(in: ["_id": 5]) == 5)
-        #expect(try Targeting.id(in: ["_id": ["$eq": 5], "x": 1]) == 5)
-        #expect(try Targeting.id(in: ["_id": ["a": 5]]) == ["a": 5])
-        #expect(try Targeting.id(in: ["_id": ["$gt": 5]]) == nil)
-        #expect(try Targeting.id(in: ["x": 5]) == nil)
-        #expect(try Targeting.id(in: ["$or": [["_id": 5], ["_id": 6]]]) == nil)
-        #expect(try Targeting.id(in: ["_id": .regex(RegularExpression(pattern: "a"))]) == nil)
+        #expect(try Targeting.id(in: ["_id": 5], nil) == 5)
+        #expect(try Targeting.id(in: ["_id": ["$eq": 5], "x": 1], nil) == 5)
+        #expect(try Targeting.id(in: ["_id": ["a": 5]], nil) == ["a": 5])
+        #expect(try Targeting.id(in: ["_id": ["$gt": 5]], nil) == nil)
+        #expect(try Targeting.id(in: ["x": 5], nil) == nil)
+        #expect(try Targeting.id(in: ["$or": [["_id": 5], ["_id": 6]]], nil) == nil)
+        #expect(try Targeting.id(in: ["_id": .regex(RegularExpression(pattern: "a"))], nil) == nil)
         let chunks = ShardMap.spread(over: [1, 2, 3])
         let descriptor = CollectionDescriptor(
             id: CollectionID(100), uuid: [UInt8](repeating: 0, count: 16), database: "d", name: "c", chunks: chunks)
-        #expect(try Targeting.groups(for: ["x": 1], in: descriptor) == [1, 2, 3])
-        #expect(try Targeting.groups(for: ["_id": 1], in: descriptor).count == 1)
-        #expect(try Targeting.groups(for: ["_id": ["$in": []]], in: descriptor).count == 1)
+        #expect(try Targeting.groups(for: ["x": 1], in: descriptor, nil) == [1, 2, 3])
+        #expect(try Targeting.groups(for: ["_id": 1], in: descriptor, nil).count == 1)
+        #expect(try Targeting.groups(for: ["_id": ["$in": []]], in: descriptor, nil).count == 1)
+        let loose = Collation(strength: 1)
+        #expect(try Targeting.id(in: ["_id": "a"], loose) == nil, "it means several")
+        #expect(try Targeting.id(in: ["_id": 5], loose) == 5)
+        #expect(try Targeting.groups(for: ["_id": "a"], in: descriptor, loose) == [1, 2, 3])
     }
 
     @Test func leadersAreSpreadOverTheNodes() {

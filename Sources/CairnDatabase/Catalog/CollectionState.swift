@@ -17,15 +17,19 @@ struct IndexState: Sendable {
     var id: IndexID { descriptor.id }
     var isReady: Bool { flags.contains(.ready) }
     var isMultikey: Bool { flags.contains(.multikey) }
+    var collation: Collation? { extractor.collation }
     /// Per value of an entry, whether it descends. A wildcard index has two: the path and the value.
     var descending: [Bool] { extractor.isDescending }
 
     init(_ descriptor: IndexDescriptor, of collection: CollectionID, flags: IndexFlags, readySince: Version) throws {
         self.descriptor = descriptor
+        let collation = try descriptor.collation.flatMap { try Collation.parse($0) }
+        var context = QueryContext()
+        context.collation = collation
         extractor = try IndexKeyExtractor(
             pattern: descriptor.key, isSparse: descriptor.isSparse,
-            partialFilter: try descriptor.partialFilter.map { try Filter(parsing: $0) },
-            wildcardProjection: descriptor.wildcardProjection)
+            partialFilter: try descriptor.partialFilter.map { try Filter(parsing: $0, context: context) },
+            wildcardProjection: descriptor.wildcardProjection, collation: collation)
         paths = descriptor.key.map(\.name.string)
         prefix = KeySpace.prefix(collection, descriptor.id)
         self.flags = flags
@@ -40,6 +44,8 @@ struct CollectionState: Sendable {
     let owned: SlotSet
     var indexes: [IndexState]
     let validation: DocumentValidation?
+    /// How commands that name no collation compare strings; nil for by their bytes.
+    let collation: Collation?
 
     var id: CollectionID { descriptor.id }
     var epoch: UInt64 { descriptor.epoch }
@@ -53,7 +59,8 @@ struct CollectionState: Sendable {
     ) throws {
         self.descriptor = descriptor
         owned = descriptor.slots(ownedBy: group)
-        validation = try DocumentValidation(options: descriptor.options)
+        collation = try descriptor.options["collation"]?.asDocument.flatMap { try Collation.parse($0) }
+        validation = try DocumentValidation(options: descriptor.options, collation: collation)
         indexes = try descriptor.indexes.map { index in
             let flags = flags[index.id] ?? []
             var since = version

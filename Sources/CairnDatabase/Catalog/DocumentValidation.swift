@@ -8,11 +8,13 @@ struct DocumentValidation: Sendable {
     let isModerate: Bool
 
     /// - Returns: nil when the options ask for no check: no validator, `validationLevel: off`, `validationAction: warn`.
-    init?(options: Document) throws {
+    init?(options: Document, collation: Collation?) throws {
         guard let validator = options["validator"]?.asDocument, !validator.isEmpty else { return nil }
         let level = options["validationLevel"]?.stringValue ?? "strict"
         guard level != "off", options["validationAction"]?.stringValue ?? "error" == "error" else { return nil }
-        filter = try Filter(parsing: validator)
+        var context = QueryContext()
+        context.collation = collation
+        filter = try Filter(parsing: validator, context: context)
         isModerate = level == "moderate"
     }
 

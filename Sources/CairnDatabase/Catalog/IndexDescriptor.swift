@@ -35,6 +35,9 @@ public struct IndexDescriptor: Hashable, Sendable {
     /// How long after the date in its field a document is deleted; nil for an index that deletes nothing.
     public var expireAfterSeconds: Int64? { options["expireAfterSeconds"]?.int64Exactly }
 
+    /// How the index orders strings, with every option; nil for by their bytes.
+    public var collation: Document? { options["collation"]?.asDocument }
+
     /// The paths that an index on `$**` takes in or leaves out.
     public var wildcardProjection: Document? { options["wildcardProjection"]?.asDocument }
 

@@ -45,7 +45,9 @@ struct IndexBounds {
             // Entries of one array's elements do not combine: a second field of the same array must not narrow the scan.
             let root = path.prefix { $0 != "." }
             if index.isMultikey, boundRoots.contains(root) { break }
-            guard let bounds = filter.bounds(on: path, multikey: index.isMultikey),
+            guard
+                let bounds = filter.bounds(
+                    on: path, multikey: index.isMultikey, collation: index.collation),
                 bounds.intervals != [.everything]
             else { break }
             let isHashed = index.extractor.hashedField == field
@@ -71,7 +73,7 @@ struct IndexBounds {
             prefixes = prefixes.flatMap { prefix in
                 bounds.intervals.map { interval in
                     var key = prefix
-                    index.extractor.append(interval.lower, field: field, to: &key)
+                    index.extractor.append(folded: interval.lower, field: field, to: &key)
                     return key
                 }
             }
@@ -90,7 +92,8 @@ struct IndexBounds {
         mayRepeat = true
         var best = Int.max
         for path in filter.constrainedPaths {
-            let condition = filter.wildcardCondition(on: path, in: wildcard, multikey: index.isMultikey)
+            let condition = filter.wildcardCondition(
+                on: path, in: wildcard, multikey: index.isMultikey, collation: index.collation)
             switch condition {
             case .values(let bounds):
                 guard bounds.intervals.count <= Self.rangesMax else { continue }

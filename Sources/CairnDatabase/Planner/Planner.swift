@@ -34,6 +34,8 @@ struct Planner {
     let collection: CollectionState
     /// nil: the newest state, where each ready index may be used.
     let readVersion: Version?
+    /// How the query compares strings; nil for by their bytes.
+    var collation: Collation?
 
     func plan(_ filter: Filter, sort: SortSpecification?, hint: Value?) throws -> Plan {
         let sort = sort.flatMap { $0.isEmpty ? nil : $0 }
@@ -119,7 +121,9 @@ struct Planner {
 
     /// Whether the index gives the order read backwards (true) or forwards (false); nil when it does not give it.
     private func direction(_ index: IndexState, _ bounds: IndexBounds, _ sort: SortSpecification?) -> Bool? {
-        guard let sort, !index.isMultikey, bounds.isSinglePrefix, !bounds.mayRepeat else { return nil }
+        guard let sort, !index.isMultikey, bounds.isSinglePrefix, !bounds.mayRepeat, index.collation == collation else {
+            return nil
+        }
         if index.extractor.wildcard != nil {
             guard sort.fields.count == 1, sort.fields[0].path == bounds.paths[1] else { return nil }
             return index.descending[1] != sort.fields[0].isDescending
@@ -157,13 +161,18 @@ struct Planner {
             let access = recordAccess(filter) ?? .collection(descending: false)
             return Plan(access: access, providesSort: sort == nil)
         }
-        let index = collection.indexes.first { index in
+        let hinted = collection.indexes.filter { index in
             switch hint {
             case .string(let name): name == index.descriptor.name
             case .document(let pattern): Value.document(pattern) == .document(index.descriptor.key)
             default: false
             }
         }
+        guard hinted.count <= 1 else {
+            throw QueryError(
+                .badValue, "Hint matched multiple indexes, must hint by index name: \(hint)")
+        }
+        let index = hinted.first
         guard let index, isUsable(index) else {
             throw QueryError(
                 .badValue,

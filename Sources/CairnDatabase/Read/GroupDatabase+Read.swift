@@ -84,7 +84,10 @@ extension GroupDatabase {
             condition.bytes.count + 5 == arguments.filter.byteCount
         else { return nil }
         let id = condition.value
-        guard KeySpace.isPlainID(id) else { return nil }
+        // Under a collation a string means all that are equal to it.
+        guard KeySpace.isPlainID(id), id.asString == nil || arguments.collation(in: collection) == nil else {
+            return nil
+        }
         let slot = KeySpace.makeRecordKey(collection.id, id: id, in: &keyScratch)
         let body = cursorBody(0, version: version ?? engine.lastVersion)
         guard collection.owned.contains(slot) else { return GroupReply(body: body) }

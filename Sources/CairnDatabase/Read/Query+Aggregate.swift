@@ -53,8 +53,10 @@ extension Query {
             stages.append(stage)
         }
         let arguments = try FindArguments(body)
-        let pipeline = try Pipeline(
-            parsing: stages, context: queryContext(arguments.variables), allowsInternal: true)
+        var context = queryContext(arguments.variables)
+        context.collation = arguments.collation(in: collection)
+        let pipeline = try Pipeline(parsing: stages, context: context, allowsInternal: true)
+        try pipeline.checkCollation()
         let leading = try pipeline.leading()
         if pipeline.startsWithDocuments {
             let nothing = Plan(access: .nothing, providesSort: true)
@@ -63,7 +65,7 @@ extension Query {
                 pipeline
             )
         }
-        let plan = try Planner(collection: collection, readVersion: seen)
+        let plan = try Planner(collection: collection, readVersion: seen, collation: context.collation)
             .plan(leading.filter, sort: leading.sort, hint: arguments.hint)
         let source = QueryStream(
             view: makeView(), collection: collection, filter: leading.filter, plan: plan, options: options)

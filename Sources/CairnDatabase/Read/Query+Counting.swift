@@ -48,7 +48,7 @@ extension Query {
         var arguments = try FindArguments(request.body)
         arguments.sort = nil
         arguments.projection = nil
-        var values = try Distinct(path: key)
+        var values = try Distinct(path: key, collation: arguments.collation(in: collection))
         let stream = try QueryStream(
             view: makeView(), collection: collection, arguments: arguments, context: queryContext(), options: options)
         while let document = try stream.next() { try values.add(document) }

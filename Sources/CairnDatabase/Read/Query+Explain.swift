@@ -109,13 +109,14 @@ extension Query {
             ]
             return Document([("stage", "FETCH"), ("inputStage", .document(scan))])
         case .index(let index, let bounds, let descending):
-            let scan: Document = [
+            var scan: Document = [
                 "stage": "IXSCAN", "keyPattern": .document(bounds.keyPattern(of: index)),
                 "indexName": Value(index.descriptor.name), "isMultiKey": .bool(index.isMultikey),
                 "isUnique": .bool(index.descriptor.isUnique), "isSparse": .bool(index.descriptor.isSparse),
                 "isPartial": .bool(index.descriptor.partialFilter != nil),
                 "direction": descending ? "backward" : "forward", "indexBounds": .document(bounds.document),
             ]
+            if let collation = index.collation { scan.set("collation", .document(collation.document)) }
             return Document(
                 [("stage", "FETCH")] + (arguments.filter.isEmpty ? [] : [filter]) + [("inputStage", .document(scan))])
         case .union(let accesses):

@@ -22,6 +22,13 @@ struct FindArguments {
     var singleBatch = false
     var hint: Value?
     var variables: Document?
+    /// The `_id` of the one document that is meant, exactly, whatever the filter's collation holds for equal.
+    var record: Value?
+    private var collation: Collation?
+    private var hasCollation = false
+
+    /// How the command compares strings: as it says, else as the collection does.
+    func collation(in collection: CollectionState) -> Collation? { hasCollation ? collation : collection.collation }
 
     /// - Throws: ``QueryError`` for values of the wrong type or sign.
     init(_ body: Document) throws {
@@ -37,9 +44,10 @@ struct FindArguments {
             case "singleBatch": singleBatch = value.isTruthy
             case "hint": if !value.isEmptyHint { hint = value }
             case "collation":
-                if let collation = value.asDocument, let locale = collation["locale"]?.stringValue, locale != "simple" {
-                    throw QueryError(.notImplemented, "collation '\(locale)' is not supported, only 'simple' is")
-                }
+                guard let document = value.asDocument else { continue }
+                collation = try Collation.parse(document)
+                hasCollation = true
+            case "$recordID": record = value
             case "let": variables = try Self.document(value, element.name)
             default: break
             }
@@ -102,13 +110,15 @@ final class QueryStream: DocumentStream {
         view: ReadView, collection: CollectionState, arguments: FindArguments, context: QueryContext,
         options: GroupDatabaseOptions
     ) throws {
+        var context = context
+        context.collation = arguments.collation(in: collection)
         filter = arguments.filter.isEmpty ? .all : try Filter(parsing: arguments.filter, context: context)
         var hint = arguments.hint
         if let document = arguments.sort, let natural = document["$natural"], document.count == 1 {
             hint = .document(["$natural": natural])
             sort = nil
         } else {
-            let order = try arguments.sort.map { try SortSpecification(parsing: $0) }
+            let order = try arguments.sort.map { try SortSpecification(parsing: $0, collation: context.collation) }
             sort = order.flatMap { $0.isEmpty ? nil : $0 }
         }
         projection = try arguments.projection.flatMap {
@@ -117,7 +127,8 @@ final class QueryStream: DocumentStream {
         skip = arguments.skip
         remaining = arguments.limit == 0 ? nil : arguments.limit
         sortBytesMax = options.sortBytesMax
-        plan = try Planner(collection: collection, readVersion: view.version).plan(filter, sort: sort, hint: hint)
+        plan = try Planner(collection: collection, readVersion: view.version, collation: context.collation)
+            .plan(filter, sort: sort, hint: hint)
         source = RecordSource(view: view, collection: collection, access: plan.access)
     }
 

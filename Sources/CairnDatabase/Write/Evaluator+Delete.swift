@@ -21,6 +21,7 @@ extension Evaluator {
             try statement(index, of: &run, context) { run throws in
                 var withoutLimit = try FindArguments(document.removing("limit"))
                 withoutLimit.limit = 0
+                queryContext.collation = withoutLimit.collation(in: collection)
                 let filter =
                     withoutLimit.filter.isEmpty ? .all : try Filter(parsing: withoutLimit.filter, context: queryContext)
                 let limit = document["limit"]?.int64Exactly ?? 0
@@ -30,12 +31,17 @@ extension Evaluator {
                 }
                 var n: Int32 = 0
                 if limit == 1 {
-                    if let found = try firstMatch(filter, nil, withoutLimit.hint, collection) {
+                    if let found = try firstMatch(
+                        filter, nil, withoutLimit.hint, collection, queryContext.collation,
+                        record: withoutLimit.record)
+                    {
                         try remove(found.document, record: found.key, from: collection)
                         n = 1
                     }
                 } else {
-                    for key in try matchingKeys(filter, withoutLimit.hint, collection) {
+                    for key in try matchingKeys(
+                        filter, withoutLimit.hint, collection, queryContext.collation)
+                    {
                         guard let bytes = try view.get(key[...]) else { continue }
                         try remove(Document(trusted: bytes), record: key, from: collection)
                         n += 1

@@ -19,7 +19,9 @@ extension Evaluator {
         }
         let returnsNew = body["new"]?.isTruthy ?? false
         let arguments = try FindArguments(body)
-        let sort = try arguments.sort.map { try SortSpecification(parsing: $0) }
+        let collation = arguments.collation(in: collection)
+        queryContext.collation = collation
+        let sort = try arguments.sort.map { try SortSpecification(parsing: $0, collation: collation) }
         let projection = try arguments.projection.flatMap {
             $0.isEmpty ? nil : try Projection(parsing: $0, context: queryContext)
         }
@@ -42,14 +44,18 @@ extension Evaluator {
         var image: Document?
         if isRemove {
             let filter = arguments.filter.isEmpty ? .all : try Filter(parsing: arguments.filter, context: queryContext)
-            if let found = try firstMatch(filter, sort, arguments.hint, collection) {
+            if let found = try firstMatch(
+                filter, sort, arguments.hint, collection, collation, record: arguments.record)
+            {
                 image = try Self.project(found.document, projection, filter)
                 try remove(found.document, record: found.key, from: collection)
                 result.n = 1
             }
         } else {
-            let statement = try UpdateStatement(body, updateName: "update", context: queryContext)
-            if let found = try firstMatch(statement.filter, sort, arguments.hint, collection) {
+            let statement = try UpdateStatement(body, updateName: "update", in: collection, context: queryContext)
+            if let found = try firstMatch(
+                statement.filter, sort, arguments.hint, collection, collation, record: arguments.record)
+            {
                 if !returnsNew { image = try Self.project(found.document, projection, statement.filter) }
                 // The new document is projected before it is known to be written, so that an error leaves no trace.
                 let outcome = try replace(found.document, statement, record: found.key, in: collection) { new throws in

@@ -11,10 +11,16 @@ struct UpdateStatement {
     let isUpsert: Bool
     /// The document to insert where nothing matches, whatever the update would make (`upsertSupplied`, of `$merge`).
     let supplied: Update?
+    /// How it compares strings; nil for by their bytes.
+    let collation: Collation?
 
-    init(_ document: Document, filterName: String = "q", updateName: String = "u", context: QueryContext) throws {
+    init(
+        _ document: Document, updateName: String = "u", in collection: CollectionState, context: QueryContext
+    ) throws {
         find = try FindArguments(document)
         var context = context
+        collation = find.collation(in: collection)
+        context.collation = collation
         if let constants = document["c"]?.asDocument {
             context.variables += constants.map { ($0.name.string, $0.value) }
         }
@@ -65,17 +71,22 @@ extension Evaluator {
                 continue
             }
             try statement(index, of: &run, context) { run throws in
-                let statement = try UpdateStatement(document, context: queryContext)
+                let statement = try UpdateStatement(document, in: collection, context: queryContext)
                 var result = StatementResult(n: 0)
                 if statement.isMulti {
-                    for key in try matchingKeys(statement.filter, statement.find.hint, collection) {
+                    for key in try matchingKeys(
+                        statement.filter, statement.find.hint, collection, statement.collation)
+                    {
                         guard let bytes = try view.get(key[...]) else { continue }
                         let old = Document(trusted: bytes)
                         result.n += 1
                         if try replace(old, statement, record: key, in: collection).isModified { result.nModified += 1 }
                         if isBatchFull { closeBatch(nowMilliseconds: context.nowMilliseconds) }
                     }
-                } else if let found = try firstMatch(statement.filter, nil, statement.find.hint, collection) {
+                } else if let found = try firstMatch(
+                    statement.filter, nil, statement.find.hint, collection, statement.collation,
+                    record: statement.find.record)
+                {
                     result.n = 1
                     let outcome = try replace(found.document, statement, record: found.key, in: collection)
                     result.nModified = outcome.isModified ? 1 : 0
@@ -141,10 +152,17 @@ extension Evaluator {
 
     /// The first document of the tip that matches, in the given order.
     func firstMatch(
-        _ filter: Filter, _ sort: SortSpecification?, _ hint: Value?, _ collection: CollectionState
+        _ filter: Filter, _ sort: SortSpecification?, _ hint: Value?, _ collection: CollectionState,
+        _ collation: Collation?, record: Value? = nil
     ) throws -> (key: [UInt8], document: Document)? {
         let view = view
-        let plan = try Planner(collection: collection, readVersion: nil).plan(filter, sort: sort, hint: hint)
+        let plan: Plan
+        if let record {
+            plan = Plan(access: .records([KeySpace.recordKey(collection.id, id: record)]), providesSort: true)
+        } else {
+            plan = try Planner(collection: collection, readVersion: nil, collation: collation)
+                .plan(filter, sort: sort, hint: hint)
+        }
         let source = RecordSource(view: view, collection: collection, access: plan.access)
         var best: (sortKey: [UInt8], key: [UInt8], document: Document)?
         while try source.next() {
@@ -158,8 +176,11 @@ extension Evaluator {
     }
 
     /// The record keys of all documents of the tip that match, before any of them is changed.
-    func matchingKeys(_ filter: Filter, _ hint: Value?, _ collection: CollectionState) throws -> [[UInt8]] {
-        let plan = try Planner(collection: collection, readVersion: nil).plan(filter, sort: nil, hint: hint)
+    func matchingKeys(
+        _ filter: Filter, _ hint: Value?, _ collection: CollectionState, _ collation: Collation?
+    ) throws -> [[UInt8]] {
+        let plan = try Planner(collection: collection, readVersion: nil, collation: collation)
+            .plan(filter, sort: nil, hint: hint)
         let source = RecordSource(view: view, collection: collection, access: plan.access)
         var keys: [[UInt8]] = []
         while try source.next() {

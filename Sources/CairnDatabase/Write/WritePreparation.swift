@@ -58,10 +58,17 @@ struct WritePreparation: Sendable {
     private func readMatches(of statement: Document, in collection: CollectionState, _ limit: ReadLimit) throws {
         let arguments = try FindArguments(statement.removing("limit"))
         let isOne = statement["limit"].map { $0.int64Exactly == 1 } ?? !(statement["multi"]?.isTruthy ?? false)
-        let filter = arguments.filter.isEmpty ? .all : try Filter(parsing: arguments.filter)
-        let sort = try arguments.sort.map { try SortSpecification(parsing: $0) }
+        if let record = arguments.record {
+            _ = try engine.get(KeySpace.recordKey(collection.id, id: record))
+            return
+        }
+        var context = QueryContext()
+        context.collation = arguments.collation(in: collection)
+        let filter = arguments.filter.isEmpty ? .all : try Filter(parsing: arguments.filter, context: context)
+        let sort = try arguments.sort.map { try SortSpecification(parsing: $0, collation: context.collation) }
         let view = ReadView(engine: engine, version: nil, limit: limit)
-        let plan = try Planner(collection: collection, readVersion: nil).plan(filter, sort: sort, hint: arguments.hint)
+        let plan = try Planner(collection: collection, readVersion: nil, collation: context.collation)
+            .plan(filter, sort: sort, hint: arguments.hint)
         let source = RecordSource(view: view, collection: collection, access: plan.access)
         while try source.next() {
             if isOne, plan.providesSort, try filter.isAlwaysTrue || filter.matches(source.document) { return }

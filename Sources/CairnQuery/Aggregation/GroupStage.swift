@@ -22,6 +22,8 @@ final class GroupRunner: StageRunner {
     private let specification: GroupSpecification
     private let upstream: StageRunner
     private let bytesMax: Int
+    /// Groups whose ids it holds for equal are one, under the id that came first.
+    private let collation: Collation?
     private var places: [Value: Int] = [:]
     private var ids: [Value] = []
     private var accumulators: [Accumulator] = []
@@ -33,6 +35,7 @@ final class GroupRunner: StageRunner {
         self.specification = specification
         self.upstream = upstream
         bytesMax = context.memoryBytesMax
+        collation = context.collation
     }
 
     override func poll() throws(QueryError) -> PipelinePoll {
@@ -61,12 +64,13 @@ final class GroupRunner: StageRunner {
         }
         let width = specification.accumulators.count
         let place: Int
-        if let known = places[id] {
+        let key = collation?.folded(id)
+        if let known = places[key ?? id] {
             place = known
         } else {
             place = ids.count
             let kept = Self.compacted(id)
-            places[kept] = place
+            places[key ?? kept] = place
             ids.append(kept)
             for accumulator in specification.accumulators {
                 accumulators.append(try accumulator.makeAccumulator(group: id))

@@ -30,14 +30,14 @@ struct StageParser {
         "$_internalGroupMerge": { (parser, value, name) throws(QueryError) in
             [step(name, value, .group(try parser.group(value, .merge)))]
         },
-        "$sort": { (_, value, name) throws(QueryError) in
+        "$sort": { (parser, value, name) throws(QueryError) in
             guard case .document(let document) = value else {
                 throw QueryError(ErrorCode(15973), "the $sort key specification must be an object")
             }
             guard !document.isEmpty else {
                 throw QueryError(ErrorCode(15976), "$sort stage must have at least one sort key")
             }
-            let order = try SortSpecification(parsing: document)
+            let order = try SortSpecification(parsing: document, collation: parser.context.collation)
             guard order.natural == nil else {
                 throw QueryError(.badValue, "$natural is not allowed in the $sort stage")
             }

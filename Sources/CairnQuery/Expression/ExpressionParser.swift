@@ -5,6 +5,12 @@ struct ExpressionParser {
     /// Nesting beyond which an expression is refused.
     static let depthMax = 150
 
+    /// Operators that compare values and know no collation yet: refused under one, since their answer would be another's.
+    private static let comparesByBytes: Set<String> = [
+        "$in", "$indexOfArray", "$setEquals", "$setIntersection", "$setUnion", "$setDifference", "$setIsSubset", "$max",
+        "$min", "$maxN", "$minN",
+    ]
+
     var scope: VariableScope
     /// Numbers the places of `$rand`.
     private var randomCount: UInt64 = 0
@@ -88,6 +94,10 @@ struct ExpressionParser {
             }
             guard let parse = ExpressionOperators.table[name] else {
                 throw QueryError(.invalidPipelineOperator, "Unrecognized expression '\(name)'")
+            }
+            if scope.context.collation != nil, Self.comparesByBytes.contains(name) {
+                throw QueryError(
+                    .commandNotSupported, "\(name) under a collation is not supported by this version of Cairn")
             }
             return try parse(&self, first.value, name)
         }

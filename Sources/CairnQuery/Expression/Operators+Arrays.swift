@@ -164,7 +164,8 @@ extension ExpressionOperators {
             guard let input = fields["input"], let order = fields["sortBy"] else {
                 throw QueryError(ErrorCode(2_942_502), "$sortArray requires 'input' and 'sortBy' to be specified")
             }
-            return .sortArray(input: try parser.parse(input), by: try UpdateParser.arrayOrder(order))
+            return .sortArray(
+                input: try parser.parse(input), by: try UpdateParser.arrayOrder(order, parser.scope.context.collation))
         },
         "$zip": { (parser, value, name) throws(QueryError) in
             let fields = try parser.fields(value, name, ["inputs", "useLongestLength", "defaults"])

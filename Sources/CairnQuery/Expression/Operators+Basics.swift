@@ -9,10 +9,7 @@ extension ExpressionOperators {
         "$gte": compare { $0 >= 0 },
         "$lt": compare { $0 < 0 },
         "$lte": compare { $0 <= 0 },
-        "$cmp": binary { (left, right) throws(QueryError) in
-            let order = compare(left, right)
-            return .int32(order < 0 ? -1 : (order > 0 ? 1 : 0))
-        },
+        "$cmp": ordered { .int32($0 < 0 ? -1 : ($0 > 0 ? 1 : 0)) },
     ]
 
     /// The order of values with missing before everything but MinKey, as expressions have it.
@@ -26,7 +23,23 @@ extension ExpressionOperators {
     }
 
     private static func compare(_ test: @escaping @Sendable (Int) -> Bool) -> Parse {
-        binary { (left, right) throws(QueryError) in .bool(test(compare(left, right))) }
+        ordered { .bool(test($0)) }
+    }
+
+    /// An operator on the order of two values, under the collation of the command.
+    private static func ordered(_ result: @escaping @Sendable (Int) -> Value) -> Parse {
+        { (parser, value, name) throws(QueryError) in
+            let operands = try parser.operands(value, name, min: 2, max: 2)
+            let function: ExpressionNode.Binary
+            if let collation = parser.scope.context.collation {
+                function = { (left, right) throws(QueryError) in
+                    result(compare(left.map(collation.folded), right.map(collation.folded)))
+                }
+            } else {
+                function = { (left, right) throws(QueryError) in result(compare(left, right)) }
+            }
+            return parser.folded(.binary(function, operands[0], operands[1]), operands)
+        }
     }
 
     static let logic: [String: Parse] = [

@@ -56,6 +56,7 @@ extension Predicate {
         switch self {
         case .equal, .compare, .exists, .type: true
         case .in(let set): set.patterns.isEmpty
+        case .collated(let given, _, _): given.isFitForPartialIndex
         default: false
         }
     }
@@ -63,6 +64,18 @@ extension Predicate {
     /// Both are asked of the value at the same path. What one element of an array satisfies, the same element must satisfy
     /// of the other.
     fileprivate func implies(_ other: Predicate) -> Bool {
+        switch (self, other) {
+        case (.collated(_, let own, let collation), .collated(_, let wanted, let otherCollation)):
+            return collation == otherCollation && own.impliesPlainly(wanted)
+        case (.collated(let given, _, _), .exists), (.collated(let given, _, _), .type):
+            return given.impliesPlainly(other)
+        // Other rules, other strings: what one lets through the other may not.
+        case (.collated, _), (_, .collated): return false
+        default: return impliesPlainly(other)
+        }
+    }
+
+    private func impliesPlainly(_ other: Predicate) -> Bool {
         switch other {
         case .exists: return impliesPresence
         case .type(let types):

@@ -131,13 +131,16 @@ extension Filter {
     ///
     /// The scan may meet documents that do not match: the filter stays to be asked.
     ///
-    /// - Parameter multikey: Whether a document can have several keys for the path. Then two conditions may hold of
-    ///   two different elements, so only one of them bounds the scan.
-    public func bounds(on path: String, multikey: Bool) -> PathBounds? {
+    /// - Parameters:
+    ///   - multikey: Whether a document can have several keys for the path. Then two conditions may hold of two different
+    ///     elements, so only one of them bounds the scan.
+    ///   - collation: The index's. A condition on strings bounds a scan only when it was parsed under the same; the intervals
+    ///     then have keys in the place of strings, as the index has.
+    public func bounds(on path: String, multikey: Bool, collation: Collation? = nil) -> PathBounds? {
         var candidates: [[ValueInterval]] = []
         for conjunct in conjuncts {
             for (name, predicate) in Self.expanded(conjunct.path.string, conjunct.predicate) where name == path {
-                if let intervals = Self.intervals(of: predicate) { candidates.append(intervals) }
+                if let intervals = Self.intervals(of: predicate, in: collation) { candidates.append(intervals) }
             }
         }
         guard var best = candidates.first else { return nil }
@@ -176,10 +179,12 @@ extension Filter {
     ///
     /// - Parameter multikey: as in ``bounds(on:multikey:)``.
     public func wildcardCondition(
-        on path: String, in paths: WildcardPaths, multikey: Bool
+        on path: String, in paths: WildcardPaths, multikey: Bool, collation: Collation? = nil
     ) -> WildcardCondition? {
         guard let parsed = try? FieldPath(path), paths.covers(parsed, below: false) else { return nil }
-        if let bounds = bounds(on: path, multikey: multikey), bounds.intervals.allSatisfy(Self.isKeptByWildcard) {
+        if let bounds = bounds(on: path, multikey: multikey, collation: collation),
+            bounds.intervals.allSatisfy(Self.isKeptByWildcard)
+        {
             return .values(bounds)
         }
         let mustExist = conjuncts.contains { conjunct in
@@ -226,13 +231,34 @@ extension Filter {
         return found
     }
 
-    private static func intervals(of predicate: Predicate) -> [ValueInterval]? {
+    /// The keys in an index of this collation that a value may have which satisfies the predicate.
+    private static func intervals(of predicate: Predicate, in collation: Collation?) -> [ValueInterval]? {
+        switch predicate {
+        case .collated(let given, let folded, let own):
+            guard own == collation, var intervals = plainIntervals(of: folded, in: collation) else { return nil }
+            if case .in(let set) = given {
+                for pattern in set.patterns { intervals += Self.intervals(of: pattern, in: collation) }
+            }
+            return intervals
+        case .elementMatchesAll, .regex, .exists: return plainIntervals(of: predicate, in: collation)
+        case .in(let set) where !set.patterns.isEmpty && !set.values.contains(where: Collation.concerns):
+            return plainIntervals(of: predicate, in: collation)
+        default:
+            guard let intervals = plainIntervals(of: predicate, in: collation) else { return nil }
+            // Bytes say nothing about the order of an index that has keys of strings.
+            let affected = ValueInterval("", .binary(Binary([], subtype: .generic)), includesUpper: false)
+            if collation != nil, intervals.contains(where: { !$0.intersection(affected).isEmpty }) { return nil }
+            return intervals
+        }
+    }
+
+    private static func plainIntervals(of predicate: Predicate, in collation: Collation?) -> [ValueInterval]? {
         switch predicate {
         case .equal(let value): return points(for: value)
         case .in(let set):
             var intervals: [ValueInterval] = []
             for value in set.values { intervals += points(for: value) }
-            for pattern in set.patterns { intervals += Self.intervals(of: pattern) }
+            for pattern in set.patterns { intervals += Self.intervals(of: pattern, in: collation) }
             return intervals
         case .compare(let comparison, let bound):
             guard let family = family(of: bound) else { return nil }
@@ -249,11 +275,11 @@ extension Filter {
                 if bound.isNaN || bound.isNullish { return points(for: bound) }
                 return [ValueInterval(bound, family.upper, includesUpper: family.includesUpper)]
             }
-        case .regex(let program): return intervals(of: program)
+        case .regex(let program): return intervals(of: program, in: collation)
         case .elementMatchesAll(let predicates):
             var best: ValueInterval?
             for predicate in predicates {
-                guard let intervals = intervals(of: predicate), intervals.count == 1 else { continue }
+                guard let intervals = intervals(of: predicate, in: collation), intervals.count == 1 else { continue }
                 best = best.map { $0.intersection(intervals[0]) } ?? intervals[0]
             }
             return best.map { [$0] }
@@ -274,10 +300,11 @@ extension Filter {
         }
     }
 
-    private static func intervals(of program: RegexProgram) -> [ValueInterval] {
+    private static func intervals(of program: RegexProgram, in collation: Collation?) -> [ValueInterval] {
         let regex = Value.regex(
             RegularExpression(pattern: BSONString(program.pattern), options: BSONString(program.options)))
-        let prefix = program.literalPrefix
+        // The keys of texts that begin alike need not.
+        let prefix = collation == nil ? program.literalPrefix : []
         let text: ValueInterval
         if prefix.isEmpty {
             text = ValueInterval("", .document(Document()), includesUpper: false)
@@ -353,7 +380,10 @@ extension Filter {
     var equalityFields: [(path: FieldPath, value: Value)] {
         var found: [(FieldPath, Value)] = []
         for conjunct in conjuncts {
-            if case .equal(let value) = conjunct.predicate { found.append((conjunct.path, value)) }
+            switch conjunct.predicate {
+            case .equal(let value), .collated(.equal(let value), _, _): found.append((conjunct.path, value))
+            default: break
+            }
         }
         return found
     }

@@ -4,6 +4,8 @@ import CairnBSON
 struct FilterParser {
     var scope: VariableScope
 
+    private var collation: Collation? { scope.context.collation }
+
     mutating func parse(_ document: Document, depth: Int) throws(QueryError) -> FilterNode {
         guard depth <= Filter.depthMax else {
             throw QueryError(.badValue, "exceeded maximum query depth of \(Filter.depthMax)")
@@ -91,7 +93,7 @@ struct FilterParser {
         case .regex(let regex):
             nodes.append(.path(path, .regex(try program(regex))))
         case .undefined: throw QueryError(.badValue, "cannot compare to undefined")
-        default: nodes.append(.path(path, .equal(value)))
+        default: nodes.append(.path(path, .equal(value).collated(collation)))
         }
     }
 
@@ -123,16 +125,16 @@ struct FilterParser {
         switch name {
         case "$eq":
             if case .regex(let regex) = value { return .equal(.regex(regex)) }
-            return .equal(value)
+            return .equal(value).collated(collation)
         case "$ne":
             if case .regex = value { throw QueryError(.badValue, "Can't have regex as arg to $ne.") }
-            return .not(.equal(value))
+            return .not(.equal(value).collated(collation))
         case "$gt": return try comparison(.greater, name, value)
         case "$gte": return try comparison(.greaterOrEqual, name, value)
         case "$lt": return try comparison(.less, name, value)
         case "$lte": return try comparison(.lessOrEqual, name, value)
-        case "$in": return .in(try inSet(name, value))
-        case "$nin": return .not(.in(try inSet(name, value)))
+        case "$in": return .in(try inSet(name, value)).collated(collation)
+        case "$nin": return .not(.in(try inSet(name, value)).collated(collation))
         case "$exists": return value.isTruthy ? .exists : .not(.exists)
         case "$type":
             var set = TypeSet()
@@ -194,7 +196,7 @@ struct FilterParser {
         switch value {
         case .regex: throw QueryError(.badValue, "Can't have RegEx as arg to predicate over field: \(name)")
         case .undefined: throw QueryError(.badValue, "cannot compare to undefined")
-        default: return .compare(comparison, value)
+        default: return .compare(comparison, value).collated(collation)
         }
     }
 
@@ -239,7 +241,7 @@ struct FilterParser {
             case .document(let document) where Self.hasOperators(document):
                 throw QueryError(.badValue, "no $ expressions in $all")
             case .regex(let regex): predicates.append(.regex(try program(regex)))
-            default: predicates.append(.equal(element))
+            default: predicates.append(.equal(element).collated(collation))
             }
         }
         // An empty $all matches nothing.

@@ -16,6 +16,9 @@ indirect enum Predicate: Sendable {
     case regex(RegexProgram)
     case bits(BitTest)
     case not(Predicate)
+    /// A comparison under a collation: as it was given, and with keys in the place of strings, which is what is asked of
+    /// values after the same was done to them.
+    case collated(Predicate, folded: Predicate, Collation)
     /// Each must hold of the path, not necessarily of the same array element: what `$all` and `$not` with several
     /// operators mean.
     case allOnPath([Predicate])
@@ -24,7 +27,7 @@ indirect enum Predicate: Sendable {
     var looksIntoLeafArrays: Bool {
         switch self {
         case .size, .elementMatchesFilter, .elementMatchesAll, .exists: false
-        case .not(let inner): inner.looksIntoLeafArrays
+        case .not(let inner), .collated(let inner, _, _): inner.looksIntoLeafArrays
         default: true
         }
     }
@@ -66,6 +69,12 @@ indirect enum Predicate: Sendable {
             default: return false
             }
         case .bits(let test): return value.map(test.matches) ?? false
+        case .collated(let given, let folded, let collation):
+            if try folded.matches(value.map(collation.folded)) { return true }
+            // Patterns are asked of the text itself.
+            guard case .in(let set) = given else { return false }
+            for pattern in set.patterns where try Predicate.regex(pattern).matches(value) { return true }
+            return false
         case .not(let inner): return try !inner.matches(value)
         case .allOnPath(let predicates): return try Self.all(predicates, match: value)
         }
@@ -128,7 +137,32 @@ indirect enum Predicate: Sendable {
     }
 }
 
+extension Predicate {
+    /// The predicate as it compares under a collation; the predicate itself where no string is compared.
+    func collated(_ collation: Collation?) -> Predicate {
+        guard let collation else { return self }
+        switch self {
+        case .equal(let value) where Collation.concerns(value):
+            return .collated(self, folded: .equal(collation.folded(value)), collation)
+        case .compare(let comparison, let bound) where Collation.concerns(bound) || bound.isContainer:
+            return .collated(self, folded: .compare(comparison, collation.folded(bound)), collation)
+        case .in(let set) where set.values.contains(where: Collation.concerns):
+            let folded = InSet(values: set.values.map(collation.folded), patterns: [])
+            return .collated(self, folded: .in(folded), collation)
+        default: return self
+        }
+    }
+}
+
 extension Value {
+    /// Whether it is a document or an array, which an order compares element by element.
+    fileprivate var isContainer: Bool {
+        switch self {
+        case .document, .array: true
+        default: false
+        }
+    }
+
     var isNaN: Bool {
         switch self {
         case .double(let number): number.isNaN

@@ -21,6 +21,9 @@ public struct IndexKeyExtractor: Sendable {
     /// What a wildcard index takes in; nil for an index of fields.
     public let wildcard: WildcardPaths?
 
+    /// How strings are ordered; nil for by their bytes.
+    public let collation: Collation?
+
     /// The most fields of one index.
     static let fieldsMax = 32
 
@@ -28,7 +31,8 @@ public struct IndexKeyExtractor: Sendable {
     /// - Throws: code 67 (CannotCreateIndex) for what is no key pattern, 31303 for two hashed fields, 238 for kinds of index
     ///   that do not exist here.
     public init(
-        pattern: Document, isSparse: Bool = false, partialFilter: Filter? = nil, wildcardProjection: Document? = nil
+        pattern: Document, isSparse: Bool = false, partialFilter: Filter? = nil, wildcardProjection: Document? = nil,
+        collation: Collation? = nil
     ) throws(QueryError) {
         guard !pattern.isEmpty else {
             throw QueryError(.cannotCreateIndex, "Index keys cannot be an empty field pattern.")
@@ -36,6 +40,7 @@ public struct IndexKeyExtractor: Sendable {
         self.pattern = pattern
         self.isSparse = isSparse
         self.partialFilter = partialFilter
+        self.collation = collation
         if let wildcard = try WildcardPaths(pattern: pattern, projection: wildcardProjection) {
             self.wildcard = wildcard
             paths = []
@@ -113,6 +118,7 @@ public struct IndexKeyExtractor: Sendable {
         pattern = Document()
         isSparse = false
         partialFilter = nil
+        collation = nil
         self.paths = paths
         hashedField = nil
         wildcard = nil
@@ -150,8 +156,18 @@ public struct IndexKeyExtractor: Sendable {
         for (field, value) in key.enumerated() { append(value, field: field, to: &bytes) }
     }
 
-    /// Appends one value of a key as the index keeps it.
+    /// Appends one value of a key as the index keeps it: under a collation with keys in the place of strings.
     public func append(_ value: Value, field: Int, to bytes: inout [UInt8]) {
+        // The path of a wildcard key is no value of the document.
+        if let collation, wildcard == nil || field > 0 {
+            append(folded: collation.folded(value), field: field, to: &bytes)
+        } else {
+            append(folded: value, field: field, to: &bytes)
+        }
+    }
+
+    /// Appends one value that has keys in the place of strings already, as bounds have.
+    public func append(folded value: Value, field: Int, to bytes: inout [UInt8]) {
         if field == hashedField {
             KeyEncoding.append(.int64(Self.hash(value)), to: &bytes)
         } else {

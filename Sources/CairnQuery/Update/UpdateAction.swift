@@ -7,13 +7,14 @@ enum UpdateAction: Sendable {
     case unset
     case increment(Value)
     case multiply(Value)
-    case minimum(Value)
-    case maximum(Value)
+    case minimum(Value, Collation?)
+    case maximum(Value, Collation?)
     case push(PushSpecification)
-    case addToSet([Value])
+    case addToSet([Value], Collation?)
     case pop(first: Bool)
     case pull(PullCondition)
-    case pullAll([Value])
+    /// Under a collation with keys in the place of strings.
+    case pullAll(Set<Value>, Collation?)
     case bits([(BitOperation, Value)])
     /// The value that the source path of a rename had; the source itself gets ``renamedAway``.
     case renamedFrom(FieldPath)
@@ -53,12 +54,12 @@ enum UpdateAction: Sendable {
                 )
             }
             return product
-        case .minimum(let bound):
+        case .minimum(let bound, let collation):
             guard let value else { return bound }
-            return Value.compare(bound, value) < 0 ? bound : value
-        case .maximum(let bound):
+            return Value.compare(bound, value, under: collation) < 0 ? bound : value
+        case .maximum(let bound, let collation):
             guard let value else { return bound }
-            return Value.compare(bound, value) > 0 ? bound : value
+            return Value.compare(bound, value, under: collation) > 0 ? bound : value
         case .push(let specification):
             guard let value else { return .array(try specification.apply(to: BSONArray())) }
             guard case .array(let array) = value else {
@@ -68,7 +69,7 @@ enum UpdateAction: Sendable {
                         + "{_id: \(Self.id(situation))}")
             }
             return .array(try specification.apply(to: array))
-        case .addToSet(let additions): return try addToSet(additions, value, path)
+        case .addToSet(let additions, let collation): return try addToSet(additions, value, path, collation)
         case .pop(let first):
             guard let value else { return nil }
             guard case .array(let array) = value else {
@@ -78,8 +79,10 @@ enum UpdateAction: Sendable {
             return .array(ProjectionTree.slice(array, skip: first ? 1 : 0, limit: max(0, array.count - 1)))
         case .pull(let condition):
             return try remove(from: value, "$pull") { (element) throws(QueryError) in try condition.matches(element) }
-        case .pullAll(let unwanted):
-            return try remove(from: value, "$pullAll") { (element) throws(QueryError) in unwanted.contains(element) }
+        case .pullAll(let unwanted, let collation):
+            return try remove(from: value, "$pullAll") { (element) throws(QueryError) in
+                unwanted.contains(collation?.folded(element) ?? element)
+            }
         case .bits(let operations): return try combineBits(operations, value, path, situation)
         case .renamedFrom(let source):
             switch Self.plainValue(source, in: situation.original) {
@@ -121,7 +124,9 @@ enum UpdateAction: Sendable {
         return document[path.components[path.components.count - 1].name]
     }
 
-    private func addToSet(_ additions: [Value], _ value: Value?, _ path: String) throws(QueryError) -> Value {
+    private func addToSet(
+        _ additions: [Value], _ value: Value?, _ path: String, _ collation: Collation?
+    ) throws(QueryError) -> Value {
         var array = BSONArray()
         if let value {
             guard case .array(let existing) = value else {
@@ -132,10 +137,12 @@ enum UpdateAction: Sendable {
             }
             array = existing
         }
-        var seen = Set(array)
+        var seen = Set(array.map { collation?.folded($0) ?? $0 })
         var result = ArrayBuilder(capacity: array.document.byteCount + 64)
         for element in array.document { result.append(valueOf: element) }
-        for addition in additions where seen.insert(addition).inserted { result.append(addition) }
+        for addition in additions where seen.insert(collation?.folded(addition) ?? addition).inserted {
+            result.append(addition)
+        }
         return .array(result.finish())
     }
 
@@ -212,13 +219,14 @@ struct PushSpecification: Sendable {
 
 /// What `$pull` removes.
 enum PullCondition: Sendable {
-    case equal(Value)
+    /// Under a collation a value with keys in the place of strings.
+    case equal(Value, Collation?)
     case predicates([Predicate])
     case filter(FilterNode)
 
     func matches(_ element: Value) throws(QueryError) -> Bool {
         switch self {
-        case .equal(let value): return element == value
+        case .equal(let value, let collation): return (collation?.folded(element) ?? element) == value
         case .predicates(let predicates):
             for predicate in predicates where try !FilterNode.matchLeaf(element, predicate) { return false }
             return true

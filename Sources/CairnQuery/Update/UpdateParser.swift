@@ -59,12 +59,12 @@ struct UpdateParser {
                 throw QueryError(.typeMismatch, "Cannot \(verb) with non-numeric argument: {\(path): \(value)}")
             }
             try insert(name == "$inc" ? .increment(value) : .multiply(value), at: path)
-        case "$min": try insert(.minimum(value), at: path, with: value)
-        case "$max": try insert(.maximum(value), at: path, with: value)
+        case "$min": try insert(.minimum(value, scope.context.collation), at: path, with: value)
+        case "$max": try insert(.maximum(value, scope.context.collation), at: path, with: value)
         case "$currentDate": try insert(.set(try currentDate(path, value)), at: path)
         case "$rename": try rename(path, value)
         case "$push": try insert(.push(try push(path, value)), at: path, with: value)
-        case "$addToSet": try insert(.addToSet(try additions(value)), at: path, with: value)
+        case "$addToSet": try insert(.addToSet(try additions(value), scope.context.collation), at: path, with: value)
         case "$pop":
             guard let end = value.int64Exactly, end == 1 || end == -1 else {
                 throw QueryError(.failedToParse, "$pop expects 1 or -1, found: \(value)")
@@ -75,7 +75,8 @@ struct UpdateParser {
             guard case .array(let array) = value else {
                 throw QueryError(.badValue, "$pullAll requires an array argument but was given a \(value.type.alias)")
             }
-            try insert(.pullAll(Array(array)), at: path)
+            let collation = scope.context.collation
+            try insert(.pullAll(Set(array.map { collation?.folded($0) ?? $0 }), collation), at: path)
         default: try insert(.bits(try bits(path, value)), at: path)
         }
     }
@@ -232,7 +233,7 @@ struct UpdateParser {
                         "The value for $slice must be an integer value but was given type: \(element.value.type.alias)")
                 }
                 slice = number
-            case "$sort": order = try Self.arrayOrder(element.value)
+            case "$sort": order = try Self.arrayOrder(element.value, scope.context.collation)
             default: throw QueryError(.badValue, "Unrecognized clause in $push: \(element.name)")
             }
         }
@@ -240,20 +241,20 @@ struct UpdateParser {
     }
 
     /// The operand of `$sort` in `$push` and of `sortBy` in `$sortArray`.
-    static func arrayOrder(_ value: Value) throws(QueryError) -> ArrayOrder {
+    static func arrayOrder(_ value: Value, _ collation: Collation?) throws(QueryError) -> ArrayOrder {
         switch value {
         case .document(let document):
             guard !document.isEmpty else {
                 throw QueryError(.badValue, "The $sort pattern is empty when it should be a set of fields.")
             }
-            return .fields(try SortSpecification(parsing: document))
+            return .fields(try SortSpecification(parsing: document, collation: collation))
         default:
             guard let direction = value.int64Exactly, direction == 1 || direction == -1 else {
                 throw QueryError(
                     .badValue,
                     "The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1} to sort embedded fields")
             }
-            return .wholes(isDescending: direction == -1)
+            return .wholes(isDescending: direction == -1, collation)
         }
     }
 
@@ -284,7 +285,9 @@ struct UpdateParser {
             return .filter(try parser.parse(document, depth: 0))
         case .regex:
             return .predicates(try parser.operators(["$regex": value], path: "", depth: 0))
-        default: return .equal(value)
+        default:
+            let collation = scope.context.collation
+            return .equal(collation?.folded(value) ?? value, collation)
         }
     }
 

@@ -27,10 +27,12 @@ extension Router {
                 .failedToParse,
                 "The 'cursor' option is required, except for aggregate with the explain argument")
         }
+        let given = try command.body.nested("collation")
         var arguments = AggregateArguments(
             stages: stages, variables: try values(of: try command.body.nested("let")), hint: command.body["hint"],
-            batchSize: try cursorOptions.count("batchSize"))
-        let pipeline = try parse(arguments.stages, arguments.variables)
+            batchSize: try cursorOptions.count("batchSize"), collation: given)
+        let collation = try given.flatMap { (given) throws(QueryError) in try Collation.parse(given) }
+        let pipeline = try parse(arguments.stages, arguments.variables, collation)
         if pipeline.output != nil { arguments.stages.removeLast() }
         let cursor: RouterCursor
         if case .string(let name)? = command.body[command.name] {
@@ -72,35 +74,42 @@ extension Router {
     }
 
     private func parse(
-        _ stages: [Document], _ variables: Document?, isMerge: Bool = false
+        _ stages: [Document], _ variables: Document?, _ collation: Collation? = nil, isMerge: Bool = false
     ) throws(QueryError) -> Pipeline {
         var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
         context.memoryBytesMax = options.mergeBytesMax
+        context.collation = collation
         for variable in variables ?? Document() { context.variables.append((variable.name.string, variable.value)) }
-        return try Pipeline(parsing: stages, context: context, allowsInternal: isMerge)
+        let pipeline = try Pipeline(parsing: stages, context: context, allowsInternal: isMerge)
+        try pipeline.checkCollation()
+        return pipeline
     }
 
     /// Opens the pipeline on its groups.
     private func open(
         _ pipeline: Pipeline, _ arguments: AggregateArguments, over namespace: Namespace, deadline: UInt64
     ) async throws(QueryError) -> RouterCursor {
+        let given = try arguments.collation.flatMap { (given) throws(QueryError) in try Collation.parse(given) }
+        var pipeline = pipeline
         if pipeline.startsWithDocuments {
             return try RouterCursor(
                 id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: [],
                 executor: pipeline.makeExecutor(), database: namespace.database)
         }
-        let filter = try pipeline.leading().filter.source
-        let split = pipeline.split()
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
-            let groups = try Targeting.groups(for: filter, in: descriptor)
+            let collation = try descriptor.collation(asGiven: arguments.collation)
+            if collation != given { pipeline = try parse(arguments.stages, arguments.variables, collation) }
+            let filter = try pipeline.leading().filter.source
+            let split = pipeline.split()
+            let groups = try Targeting.groups(for: filter, in: descriptor, collation)
             let isWhole = groups.count == 1 && !pipeline.needsForeignDocuments
             do throws(CommandFailure) {
                 let streams = try await openStreams(
                     .aggregate, body: arguments.groupBody(isWhole ? arguments.stages : split.shard, isWhole: isWhole),
                     on: groups, of: descriptor, deadline: deadline)
-                return try merge(streams, split, arguments, isWhole: isWhole, namespace)
+                return try merge(streams, split, arguments, collation, isWhole: isWhole, namespace)
             } catch {
                 guard case .stale = error else { throw error.queryError }
                 try await retries.next(self, deadline: deadline)
@@ -114,8 +123,8 @@ extension Router {
     }
 
     private func merge(
-        _ streams: [CursorStream], _ split: Pipeline.Split, _ arguments: AggregateArguments, isWhole: Bool,
-        _ namespace: Namespace
+        _ streams: [CursorStream], _ split: Pipeline.Split, _ arguments: AggregateArguments,
+        _ collation: Collation?, isWhole: Bool, _ namespace: Namespace
     ) throws(CommandFailure) -> RouterCursor {
         let id = cursors.newID(random: random)
         do throws(QueryError) {
@@ -123,7 +132,8 @@ extension Router {
                 return try RouterCursor(id: id, namespace: namespace.description, router: self, streams: streams)
             }
             let rest = split.sorted?.merge ?? split.merge
-            let executor = rest.isEmpty ? nil : try parse(rest, arguments.variables, isMerge: true).makeExecutor()
+            let executor =
+                rest.isEmpty ? nil : try parse(rest, arguments.variables, collation, isMerge: true).makeExecutor()
             return try RouterCursor(
                 id: id, namespace: namespace.description, router: self, streams: streams, order: split.sorted?.by,
                 executor: executor, database: namespace.database)
@@ -179,6 +189,7 @@ private struct AggregateArguments {
     var variables: Document?
     var hint: Value?
     var batchSize: Int64?
+    var collation: Document?
 
     /// What a group is asked.
     func groupBody(_ stages: [Document], isWhole: Bool) -> Document {
@@ -189,6 +200,7 @@ private struct AggregateArguments {
         builder.append("batchSize", .int32(Int32(clamping: min(size, 10_000))))
         if let hint { builder.append("hint", hint) }
         if let variables { builder.append("let", .document(variables)) }
+        if let collation { builder.append("collation", .document(collation)) }
         return builder.finish()
     }
 }

@@ -30,9 +30,9 @@ extension Router {
                 options.append(element: element)
             } else if name == "capped", element.value.isTruthy {
                 throw QueryError(.commandNotSupported, "capped collections are not supported by this version of Cairn")
-            } else if name == "collation", case .document(let collation) = element.value {
-                guard collation["locale"] == .string("simple") else {
-                    throw QueryError(.commandNotSupported, "collations are not supported by this version of Cairn")
+            } else if name == "collation", case .document(let given) = element.value {
+                if let collation = try Collation.parse(given) {
+                    options.append("collation", .document(collation.document))
                 }
             } else if ["viewOn", "pipeline", "timeseries", "clusteredIndex", "encryptedFields", "expireAfterSeconds"]
                 .contains(name)
@@ -44,7 +44,13 @@ extension Router {
             }
         }
         let kept = options.finish()
-        if let validator = try kept.nested("validator") { _ = try Filter(parsing: validator) }
+        if let validator = try kept.nested("validator") {
+            var context = QueryContext()
+            context.collation = try kept.nested("collation").flatMap { (given) throws(QueryError) in
+                try Collation.parse(given)
+            }
+            _ = try Filter(parsing: validator, context: context)
+        }
         let placement: CollectionDescriptor.Placement
         switch try kept.string("placement") {
         case nil, "spread": placement = .spread

@@ -14,20 +14,23 @@ extension Router {
         let (needed, overflow) = skip.addingReportingOverflow(wanted)
         var body: Document = ["query": .document(filter)]
         if let hint = command.body["hint"] { body.set("hint", hint) }
+        let collation = try command.body.nested("collation")
+        if let collation { body.set("collation", .document(collation)) }
         // No group needs to count further than the whole answer goes.
         if wanted > 0, !overflow { body.set("limit", .int64(needed)) }
         let total = try await sumOverGroups(
-            namespace, filter: filter, operation: .count, body: body, deadline: command.deadline!)
+            namespace, filter: filter, collation, operation: .count, body: body, deadline: command.deadline!)
         var count = max(0, total - skip)
         if wanted > 0 { count = min(count, wanted) }
         return ["n": Router.number(count), "ok": 1.0]
     }
 
     private func sumOverGroups(
-        _ namespace: Namespace, filter: Document, operation: GroupOperation, body: Document, deadline: UInt64
+        _ namespace: Namespace, filter: Document, _ collation: Document?, operation: GroupOperation, body: Document,
+        deadline: UInt64
     ) async throws(QueryError) -> Int64 {
-        let replies = try await askOwners(
-            namespace, filter: filter, operation: operation, body: body, deadline: deadline)
+        let (replies, _) = try await askOwners(
+            namespace, filter: filter, collation, operation: operation, body: body, deadline: deadline)
         var total: Int64 = 0
         for reply in replies {
             guard let count = try reply.body.integer("n") else {
@@ -38,21 +41,25 @@ extension Router {
         return total
     }
 
-    /// Asks all groups that may hold documents matching `filter`, as often as the catalog changes meanwhile. Empty when the
-    /// collection does not exist.
+    /// Asks all groups that may hold documents matching `filter`, as often as the catalog changes meanwhile. No replies when
+    /// the collection does not exist.
+    ///
+    /// - Returns: the replies, and how strings were compared.
     func askOwners(
-        _ namespace: Namespace, filter: Document, operation: GroupOperation, body: Document, deadline: UInt64
-    ) async throws(QueryError) -> [GroupReply] {
+        _ namespace: Namespace, filter: Document, _ given: Document?, operation: GroupOperation, body: Document,
+        deadline: UInt64
+    ) async throws(QueryError) -> (replies: [GroupReply], collation: Collation?) {
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
-            let questions = try Targeting.groups(for: filter, in: descriptor).map { group in
+            let collation = try descriptor.collation(asGiven: given)
+            let questions = try Targeting.groups(for: filter, in: descriptor, collation).map { group in
                 Question(
                     GroupID(group),
                     GroupRequest(operation, collection: descriptor.id, epoch: descriptor.epoch, body: body), descriptor)
             }
             do throws(CommandFailure) {
-                return try await ask(questions, deadline: deadline).replies()
+                return (try await ask(questions, deadline: deadline).replies(), collation)
             } catch {
                 guard case .stale = error else { throw error.queryError }
                 try await retries.next(self, deadline: deadline)
@@ -60,6 +67,7 @@ extension Router {
             }
         }
         _ = try Filter(parsing: filter)
-        return []
+        if let given { _ = try Collation.parse(given) }
+        return ([], nil)
     }
 }

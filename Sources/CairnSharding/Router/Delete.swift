@@ -26,7 +26,8 @@ extension Router {
             statements.append(
                 WriteStatement(
                     index: index, id: ids[index], document: document, filter: filter, isMulti: limit == 0,
-                    isUpsert: false))
+                    isUpsert: false,
+                    collation: try document.nested("collation")))
         }
         let stamp = command.session ?? takeSession()
         defer { if command.session == nil { giveBack(stamp) } }

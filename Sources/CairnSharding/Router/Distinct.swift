@@ -11,17 +11,23 @@ extension Router {
         let filter = try command.body.nested("query") ?? Document()
         var body: Document = ["key": .string(BSONString(key)), "query": .document(filter)]
         if let hint = command.body["hint"] { body.set("hint", hint) }
-        let replies = try await askOwners(
-            namespace, filter: filter, operation: .distinct, body: body, deadline: command.deadline!)
-        var seen: Set<Value> = []
+        let given = try command.body.nested("collation")
+        if let given { body.set("collation", .document(given)) }
+        let (replies, collation) = try await askOwners(
+            namespace, filter: filter, given, operation: .distinct, body: body, deadline: command.deadline!)
+        // By what is compared: under a collation the first of several equal values is shown.
+        var seen: [Value: Value] = [:]
         var bytes = 0
         for reply in replies {
             bytes += reply.body.byteCount
             guard bytes <= 4 * options.replyBytesMax else { throw Router.distinctTooBig }
             guard let values = try reply.body.list("values") else { continue }
-            for value in values { seen.insert(value) }
+            for value in values {
+                let key = collation?.folded(value) ?? value
+                if seen[key] == nil { seen[key] = value }
+            }
         }
-        let sorted = seen.sorted { Value.compare($0, $1) < 0 }
+        let sorted = seen.sorted { Value.compare($0.key, $1.key) < 0 }.map(\.value)
         let reply: Document = ["values": .array(BSONArray(sorted)), "ok": 1.0]
         guard reply.byteCount <= options.replyBytesMax else { throw Router.distinctTooBig }
         return reply

@@ -47,17 +47,19 @@ extension Router {
         let body: Document = [
             "command": .document(Document([(name, .document(arguments))])), "verbosity": .string(BSONString(verbosity)),
         ]
-        let plans = try await explainAtOwners(namespace, filter: filter, body: body, deadline: command.deadline!)
+        let plans = try await explainAtOwners(
+            namespace, filter: filter, try arguments.nested("collation"), body: body, deadline: command.deadline!)
         return try explanation(of: inner, namespace, plans)
     }
 
     private func explainAtOwners(
-        _ namespace: Namespace, filter: Document, body: Document, deadline: UInt64
+        _ namespace: Namespace, filter: Document, _ given: Document?, body: Document, deadline: UInt64
     ) async throws(QueryError) -> [(group: UInt32, plan: Document)] {
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
-            let groups = try Targeting.groups(for: filter, in: descriptor)
+            let groups = try Targeting.groups(
+                for: filter, in: descriptor, try descriptor.collation(asGiven: given))
             let questions = groups.map { group in
                 Question(
                     GroupID(group),

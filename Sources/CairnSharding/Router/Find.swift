@@ -17,9 +17,11 @@ extension Router {
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
-            let groups = try Targeting.groups(for: query.filter, in: descriptor)
+            let collation = try descriptor.collation(asGiven: query.collation)
+            let groups = try Targeting.groups(for: query.filter, in: descriptor, collation)
             do throws(CommandFailure) {
-                let cursor = try await openFind(query, on: groups, of: descriptor, namespace, deadline: deadline)
+                let cursor = try await openFind(
+                    query, collation, on: groups, of: descriptor, namespace, deadline: deadline)
                 return try await replyOrFail(cursor, query, deadline: deadline)
             } catch {
                 guard case .stale = error else { throw error.queryError }
@@ -44,14 +46,14 @@ extension Router {
     }
 
     private func openFind(
-        _ query: FindArguments, on groups: [UInt32], of descriptor: CollectionDescriptor, _ namespace: Namespace,
-        deadline: UInt64
+        _ query: FindArguments, _ collation: Collation?, on groups: [UInt32], of descriptor: CollectionDescriptor,
+        _ namespace: Namespace, deadline: UInt64
     ) async throws(CommandFailure) -> RouterCursor {
         let isMerged = groups.count > 1
         let order: SortSpecification?
         let projection: Projection?
         do throws(QueryError) {
-            order = isMerged ? try query.sortSpecification() : nil
+            order = isMerged ? try query.sortSpecification(collation) : nil
             projection = order != nil ? try query.parsedProjection() : nil
         } catch {
             throw .error(error)
@@ -166,15 +168,15 @@ struct FindArguments {
     /// The query's mistakes, when there is no collection whose groups would find them.
     func check() throws(QueryError) {
         _ = try Filter(parsing: filter)
-        _ = try sortSpecification()
+        _ = try sortSpecification(collation.flatMap { (given) throws(QueryError) in try Collation.parse(given) })
         _ = try parsedProjection()
     }
 
-    func sortSpecification() throws(QueryError) -> SortSpecification? {
+    func sortSpecification(_ collation: Collation?) throws(QueryError) -> SortSpecification? {
         guard let sort else { return nil }
         // `$natural` is the order in which the groups give documents out.
         if sort["$natural"] != nil { return nil }
-        return try SortSpecification(parsing: sort)
+        return try SortSpecification(parsing: sort, collation: collation)
     }
 
     func parsedProjection() throws(QueryError) -> Projection? {

@@ -12,6 +12,7 @@ extension Router {
         let deadline = command.deadline!
         let filter = try command.body.nested("query") ?? Document()
         let sort = try command.body.nested("sort")
+        let given = try command.body.nested("collation")
         let isUpsert = command.body.flag("upsert") ?? false
         let removes = command.body.flag("remove") ?? false
         let update = command.body["update"]
@@ -45,7 +46,7 @@ extension Router {
             : try await collection(namespace, deadline: deadline)
         while let current = descriptor {
             do throws(CommandFailure) {
-                if let group = try oneGroup(for: filter, in: current) {
+                if let group = try oneGroup(for: filter, given, in: current) {
                     return Router.findAndModifyReply(
                         try await carryOut(
                             command.body, on: group, filter: filter, upsert: isUpsert, stamp, statementID, nil, current,
@@ -64,11 +65,18 @@ extension Router {
                     }
                 }
                 if let (group, id) = try await firstMatch(
-                    filter, sort: sort, hint: command.body["hint"], in: current, deadline: deadline)
+                    filter, sort: sort, given, hint: command.body["hint"], in: current, deadline: deadline)
                 {
+                    var body = command.body
+                    var narrowed = filter.and(id: id)
+                    if try comparesUnderCollation(given, current) {
+                        // A filter for the `_id` could mean others that are equal to it.
+                        body.set(Router.recordField, id)
+                        narrowed = filter
+                    }
                     let reply = try await carryOut(
-                        command.body, on: group, filter: filter.and(id: id), upsert: false, stamp, statementID, attempt,
-                        current, deadline: deadline)
+                        body, on: group, filter: narrowed, upsert: false, stamp, statementID, attempt, current,
+                        deadline: deadline)
                     if case .document(let last)? = reply.body["lastErrorObject"], try last.countField("n") > 0 {
                         return Router.findAndModifyReply(reply)
                     }
@@ -113,10 +121,24 @@ extension Router {
         return try await ask(Question(GroupID(group), request, descriptor), deadline: deadline).reply()
     }
 
-    private func oneGroup(for filter: Document, in descriptor: CollectionDescriptor) throws(CommandFailure) -> UInt32? {
+    private func oneGroup(
+        for filter: Document, _ given: Document?, in descriptor: CollectionDescriptor
+    ) throws(CommandFailure) -> UInt32? {
         if descriptor.chunks.count == 1 { return descriptor.chunks[0].group }
         do throws(QueryError) {
-            return try Targeting.id(in: filter).map { Targeting.group(of: $0, in: descriptor) }
+            return try Targeting.id(in: filter, try descriptor.collation(asGiven: given)).map {
+                Targeting.group(of: $0, in: descriptor)
+            }
+        } catch {
+            throw .error(error)
+        }
+    }
+
+    private func comparesUnderCollation(
+        _ given: Document?, _ descriptor: CollectionDescriptor
+    ) throws(CommandFailure) -> Bool {
+        do throws(QueryError) {
+            return try descriptor.collation(asGiven: given) != nil
         } catch {
             throw .error(error)
         }
@@ -150,14 +172,16 @@ extension Router {
 
     /// The first document in the sort's order, over all groups.
     private func firstMatch(
-        _ filter: Document, sort: Document?, hint: Value?, in descriptor: CollectionDescriptor, deadline: UInt64
+        _ filter: Document, sort: Document?, _ given: Document?, hint: Value?, in descriptor: CollectionDescriptor,
+        deadline: UInt64
     ) async throws(CommandFailure) -> (group: UInt32, id: Value)? {
         let groups: [UInt32]
         let order: SortSpecification?
         do throws(QueryError) {
-            groups = try Targeting.groups(for: filter, in: descriptor)
+            let collation = try descriptor.collation(asGiven: given)
+            groups = try Targeting.groups(for: filter, in: descriptor, collation)
             order = try sort.flatMap { (sort) throws(QueryError) in
-                sort.isEmpty ? nil : try SortSpecification(parsing: sort)
+                sort.isEmpty ? nil : try SortSpecification(parsing: sort, collation: collation)
             }
         } catch {
             throw .error(error)
@@ -165,6 +189,7 @@ extension Router {
         var body: Document = ["filter": .document(filter), "limit": 1, "batchSize": 1, "singleBatch": true]
         if let sort { body.set("sort", .document(sort)) } else { body.set("projection", ["_id": 1]) }
         if let hint { body.set("hint", hint) }
+        if let given { body.set("collation", .document(given)) }
         let questions = groups.map { group in
             Question(
                 GroupID(group),

@@ -33,9 +33,12 @@ struct IndexSpecification {
                 }
                 descriptor.partialFilter = filter
             case "collation":
-                guard element.value.asDocument?["locale"] == .string("simple") else {
-                    throw QueryError(.commandNotSupported, "collations are not supported by this version of Cairn")
+                guard case .document(let given) = element.value, !given.isEmpty else {
+                    throw QueryError(.typeMismatch, "The field 'collation' must be a non-empty object")
                 }
+                // `simple` is kept for the moment: it is not the same as leaving it to the collection.
+                others.append(
+                    "collation", .document(try Collation.parse(given)?.document ?? IndexSpecification.simple))
             case "expireAfterSeconds":
                 others.append(
                     "expireAfterSeconds", try Self.seconds(element.value, ifWrong: .cannotCreateIndex))
@@ -99,6 +102,8 @@ struct IndexSpecification {
         for (isGiven, option) in [
             (descriptor.isSparse, "sparse"), (descriptor.partialFilter != nil, "partialFilterExpression"),
             (descriptor.expireAfterSeconds != nil, "expireAfterSeconds"),
+            // The records themselves are that index, in the order of bytes.
+            (descriptor.collation != nil && descriptor.collation != simple, "collation"),
         ] where isGiven {
             throw QueryError(
                 .invalidIndexSpecificationOption,
@@ -108,7 +113,12 @@ struct IndexSpecification {
 
     /// Whether the parts of an index go together.
     private static func check(_ descriptor: IndexDescriptor) throws(QueryError) {
-        let filter = try descriptor.partialFilter.map { (filter) throws(QueryError) in try Filter(parsing: filter) }
+        var context = QueryContext()
+        context.collation = try descriptor.collation.flatMap { (given) throws(QueryError) in try Collation.parse(given)
+        }
+        let filter = try descriptor.partialFilter.map { (filter) throws(QueryError) in
+            try Filter(parsing: filter, context: context)
+        }
         try filter?.checkPartialIndex()
         let extractor = try IndexKeyExtractor(
             pattern: descriptor.key, isSparse: descriptor.isSparse, partialFilter: filter,
@@ -129,6 +139,21 @@ struct IndexSpecification {
         if descriptor.expireAfterSeconds != nil {
             try checkExpiring(descriptor.key, ifWrong: .cannotCreateIndex)
         }
+    }
+
+    // MARK: - Collation
+
+    private static let simple: Document = ["locale": "simple"]
+
+    /// The index as it is made in a collection: with the collection's collation when it names none.
+    static func resolved(_ index: IndexDescriptor, in descriptor: CollectionDescriptor) -> IndexDescriptor {
+        var index = index
+        if index.collation == simple {
+            index.options = index.options.removing("collation")
+        } else if index.collation == nil, let inherited = descriptor.options["collation"] {
+            index.options.set("collation", inherited)
+        }
+        return index
     }
 
     // MARK: - Expiry
@@ -170,6 +195,7 @@ struct IndexSpecification {
     static func existing(
         _ wanted: IndexDescriptor, in descriptor: CollectionDescriptor
     ) throws(QueryError) -> IndexDescriptor? {
+        let wanted = resolved(wanted, in: descriptor)
         if let index = descriptor.index(named: wanted.name) {
             guard isSameIndex(index, wanted) else {
                 throw QueryError(
@@ -196,5 +222,6 @@ struct IndexSpecification {
     private static func isSameIndex(_ left: IndexDescriptor, _ right: IndexDescriptor) -> Bool {
         left.key == right.key && left.isUnique == right.isUnique && left.isSparse == right.isSparse
             && left.partialFilter == right.partialFilter && left.wildcardProjection == right.wildcardProjection
+            && left.collation == right.collation
     }
 }

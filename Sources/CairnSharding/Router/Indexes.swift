@@ -71,6 +71,7 @@ extension Router {
                         guard new.indexes.count < 63 else {
                             throw QueryError(.cannotCreateIndex, "add index fails, too many indexes for \(namespace)")
                         }
+                        index = IndexSpecification.resolved(index, in: new)
                         index.id = IndexID(new.nextIndexID)
                         new.nextIndexID += 1
                         new.indexes.append(index)
@@ -242,8 +243,14 @@ extension Router {
         case .document(let key):
             if key == Router.idIndex["key"]?.asDocument { throw QueryError(.invalidOptions, "cannot drop _id index") }
             // By value, so that 1 and 1.0 mean the same direction.
-            guard let index = descriptor.indexes.first(where: { Value.document($0.key) == .document(key) }) else {
+            let found = descriptor.indexes.filter { Value.document($0.key) == .document(key) }
+            guard let index = found.first else {
                 throw QueryError(.indexNotFound, "can't find index with key: \(key)")
+            }
+            guard found.count == 1 else {
+                throw QueryError(
+                    .ambiguousIndexKeyPattern,
+                    "\(found.count) indexes found for key: \(key), use the index name instead")
             }
             return [index.id]
         default:

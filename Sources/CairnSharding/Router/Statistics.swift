@@ -45,8 +45,8 @@ extension Router {
     /// Asks every owner; nil when there is no such collection.
     func statistics(of namespace: Namespace, deadline: UInt64) async throws(QueryError) -> CollectionStatistics? {
         guard let descriptor = try await collection(namespace, deadline: deadline) else { return nil }
-        let replies = try await askOwners(
-            namespace, filter: Document(), operation: .statistics, body: Document(), deadline: deadline)
+        let (replies, _) = try await askOwners(
+            namespace, filter: Document(), nil, operation: .statistics, body: Document(), deadline: deadline)
         var statistics = CollectionStatistics()
         for (group, reply) in zip(descriptor.groups, replies) {
             let count = try reply.body.integer("count") ?? 0

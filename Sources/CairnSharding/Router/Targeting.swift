@@ -12,19 +12,23 @@ enum Targeting {
         return descriptor.group(owning: HashSlot.slot(of: id))!
     }
 
-    /// The `_id` that the filter asks for, when it asks for exactly one.
-    static func id(in filter: Document) throws(QueryError) -> Value? {
+    /// The `_id` that the filter asks for, when it asks for exactly one. Under a collation a string asks for several.
+    static func id(in filter: Document, _ collation: Collation?) throws(QueryError) -> Value? {
         guard mayFixID(filter) else { return nil }
-        if filter.count == 1, let value = filter["_id"], isPlain(value) { return value }
-        return parsed(filter)?.idEquality
+        if collation == nil, filter.count == 1, let value = filter["_id"], isPlain(value) { return value }
+        return parsed(filter, collation)?.idEquality
     }
 
     /// The groups to ask, in ascending order.
-    static func groups(for filter: Document, in descriptor: CollectionDescriptor) throws(QueryError) -> [UInt32] {
+    static func groups(
+        for filter: Document, in descriptor: CollectionDescriptor, _ collation: Collation?
+    ) throws(QueryError) -> [UInt32] {
         let all = descriptor.groups
         guard all.count > 1, mayFixID(filter) else { return all }
-        if filter.count == 1, let value = filter["_id"], isPlain(value) { return [group(of: value, in: descriptor)] }
-        guard let parsed = parsed(filter) else { return all }
+        if collation == nil, filter.count == 1, let value = filter["_id"], isPlain(value) {
+            return [group(of: value, in: descriptor)]
+        }
+        guard let parsed = parsed(filter, collation) else { return all }
         if let id = parsed.idEquality { return [group(of: id, in: descriptor)] }
         if let ids = parsed.idIn {
             // None at all matches nothing, which any one group can say.
@@ -36,8 +40,10 @@ enum Targeting {
 
     /// The filter as far as it can be understood without the variables of its command. One that names them, or has a
     /// mistake, goes to all groups, which know them and say what is wrong.
-    private static func parsed(_ filter: Document) -> Filter? {
-        try? Filter(parsing: filter)
+    private static func parsed(_ filter: Document, _ collation: Collation?) -> Filter? {
+        var context = QueryContext()
+        context.collation = collation
+        return try? Filter(parsing: filter, context: context)
     }
 
     /// A cheap look that rules out most filters that are not about `_id`.
@@ -55,6 +61,15 @@ enum Targeting {
         case .array: return false
         default: return true
         }
+    }
+}
+
+extension CollectionDescriptor {
+    /// How a command on the collection compares strings: as its `collation` says, else as the collection does; nil for by
+    /// their bytes.
+    func collation(asGiven given: Document?) throws(QueryError) -> Collation? {
+        guard let document = given ?? options["collation"]?.asDocument else { return nil }
+        return try Collation.parse(document)
     }
 }
 

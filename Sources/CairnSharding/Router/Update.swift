@@ -22,7 +22,8 @@ extension Router {
             statements.append(
                 WriteStatement(
                     index: index, id: ids[index], document: document, filter: filter,
-                    isMulti: document.flag("multi") ?? false, isUpsert: document.flag("upsert") ?? false))
+                    isMulti: document.flag("multi") ?? false, isUpsert: document.flag("upsert") ?? false,
+                    collation: try document.nested("collation")))
         }
         let stamp = command.session ?? takeSession()
         defer { if command.session == nil { giveBack(stamp) } }

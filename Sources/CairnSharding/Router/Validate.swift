@@ -16,8 +16,8 @@ extension Router {
         guard let descriptor = try await collection(namespace, fresh: true, deadline: command.deadline!) else {
             throw QueryError(.namespaceNotFound, "Collection '\(namespace)' does not exist to validate.")
         }
-        let replies = try await askOwners(
-            namespace, filter: Document(), operation: .validate, body: Document(), deadline: command.deadline!)
+        let (replies, _) = try await askOwners(
+            namespace, filter: Document(), nil, operation: .validate, body: Document(), deadline: command.deadline!)
         var found = ValidationSummary(indexes: descriptor.indexes.map(\.name))
         for reply in replies { try found.add(reply.body) }
         return found.reply(for: namespace)

@@ -15,6 +15,8 @@ struct WriteStatement {
     /// Whether it concerns all matching documents.
     var isMulti: Bool
     var isUpsert: Bool
+    /// As the statement gives it.
+    var collation: Document?
 
     /// The statement with another filter, as a group is to carry it out.
     func document(filter: Document, upsert: Bool) -> Document {
@@ -116,8 +118,16 @@ final class StatementWriter {
     private func group(of statement: WriteStatement) throws(QueryError) -> UInt32? {
         guard let descriptor else { return nil }
         if descriptor.chunks.count == 1 { return descriptor.chunks[0].group }
-        if let id = try Targeting.id(in: statement.filter) { return Targeting.group(of: id, in: descriptor) }
+        if let id = try Targeting.id(in: statement.filter, collation(of: statement, in: descriptor)) {
+            return Targeting.group(of: id, in: descriptor)
+        }
         return nil
+    }
+
+    private func collation(
+        of statement: WriteStatement, in descriptor: CollectionDescriptor
+    ) throws(QueryError) -> Collation? {
+        try descriptor.collation(asGiven: statement.collation)
     }
 
     /// After a group refused the epoch.
@@ -212,7 +222,9 @@ final class StatementWriter {
         var done: Set<UInt32> = []
         var matched: Int64 = 0
         while let descriptor {
-            let groups = try Targeting.groups(for: statement.filter, in: descriptor).filter { !done.contains($0) }
+            let groups = try Targeting.groups(
+                for: statement.filter, in: descriptor, collation(of: statement, in: descriptor)
+            ).filter { !done.contains($0) }
             let questions = groups.map { group in
                 question(
                     group, [statement.document(filter: statement.filter, upsert: false)], ids: [statement.id],
@@ -247,7 +259,8 @@ final class StatementWriter {
         var races = 0
         var attempt: UInt64?
         while let descriptor {
-            let groups = try Targeting.groups(for: statement.filter, in: descriptor)
+            let collation = try collation(of: statement, in: descriptor)
+            let groups = try Targeting.groups(for: statement.filter, in: descriptor, collation)
             do throws(CommandFailure) {
                 if isClients, attempt == nil {
                     attempt = router.random()
@@ -257,7 +270,12 @@ final class StatementWriter {
                     if statement.isUpsert { try await upsert(statement, attempt) }
                     return
                 }
-                let narrowed = statement.document(filter: statement.filter.and(id: id), upsert: false)
+                var narrowed = statement.document(filter: statement.filter.and(id: id), upsert: false)
+                if collation != nil {
+                    // A filter for the `_id` could mean others that are equal to it.
+                    narrowed = statement.document(filter: statement.filter, upsert: false)
+                    narrowed.set(Router.recordField, id)
+                }
                 let reply = try await router.ask(
                     question(group, [narrowed], ids: [statement.id], attempt, ordered: true), deadline: deadline
                 ).reply()
@@ -303,6 +321,7 @@ final class StatementWriter {
             "singleBatch": true,
         ]
         if let hint = statement.document["hint"] { body.set("hint", hint) }
+        if let collation = statement.collation { body.set("collation", .document(collation)) }
         if let variables { body.set("let", .document(variables)) }
         let questions = groups.map { group in
             Question(
@@ -344,6 +363,9 @@ final class StatementWriter {
 extension Router {
     /// How often a search for a document to change starts again because another client changed what it found.
     static let racesMax = 100
+
+    /// Names the one document that a statement is about, exactly, beside a filter under a collation.
+    static let recordField = "$recordID"
 
     /// The `_id` that the document of an upsert will have: what filter or update say, or a new one.
     func upsertID(filter: Document, update: Value?) throws(QueryError) -> Value {
