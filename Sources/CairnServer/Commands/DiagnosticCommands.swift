@@ -75,6 +75,7 @@ enum DiagnosticCommands {
             ("authenticationMechanisms", []),
             ("enableTestCommands", .bool(node.shared.configuration.testCommandsEnabled)),
             ("maxBsonObjectSize", .int32(Int32(WireLimits.documentBytesMax))),
+            ("ttlMonitorSleepSecs", .int32(Int32(node.shared.configuration.expirySleepSeconds))),
         ]
         let wantsAll = invocation.argument?.stringValue == "*"
         var reply = DocumentBuilder()
