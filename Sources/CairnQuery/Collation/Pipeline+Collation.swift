@@ -8,7 +8,8 @@ extension Pipeline {
         guard context.collation != nil else { return }
         for step in steps {
             switch step.stage {
-            case .match, .transform, .unwind, .redact, .sort, .limit, .skip, .sample, .documents: continue
+            case .match, .transform, .unwind, .redact, .sort, .limit, .skip, .sample, .documents, .output, .report:
+                continue
             case .group(let group):
                 for (name, value) in group.source.map({ ($0.name.string, $0.value) }) where name != "_id" {
                     guard let accumulator = value.asDocument?.first?.name.string,
@@ -16,7 +17,7 @@ extension Pipeline {
                     else { continue }
                     throw Self.unsupported(accumulator)
                 }
-            case .bucketAuto, .facet, .lookup, .unionWith:
+            case .bucketAuto, .facet, .lookup, .unionWith, .densify, .windowFields, .graphLookup:
                 throw Self.unsupported(step.source.first?.name.string ?? "this stage")
             }
         }

@@ -84,6 +84,5 @@ struct CommandTable: Sendable {
         .routed("collStats", "statistics of a collection"),
         .routed("validate", "compares a collection's indexes with its documents"),
         .routed("dbStats", "statistics of a database"),
-        .routed("validate", "compares a collection's indexes with its documents"),
     ]
 }
