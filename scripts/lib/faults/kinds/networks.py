@@ -39,16 +39,20 @@ class IsolatedLeader(Cut):
 class Frozen(Cut):
     name = "frozen"
     about = "the busiest leader is cut off and stands still (SIGSTOP), and goes on a while before the network does"
-    seconds = (5.0, 7.0)
+    seconds = (7.0, 9.0)
 
     def inject(self):
         self.victim = self.cluster.busiest()
         self.cluster.cut([self.victim], self.others([self.victim]))
         self.cluster.pause(self.victim)
-        self.until = time.monotonic() + self.random.uniform(2.5, 4.0)
+        self.until, self.is_succeeded = time.monotonic() + 5.0, False
         return f"node {self.victim}"
 
     def tick(self):
+        # A while after others have taken over what it led; groups that nobody uses stay without a leader.
+        if not self.is_succeeded and all(self.cluster.leaders().values()):
+            self.is_succeeded = True
+            self.until = min(self.until, time.monotonic() + self.random.uniform(1.0, 2.0))
         if time.monotonic() >= self.until:
             self.cluster.resume(self.victim)
 

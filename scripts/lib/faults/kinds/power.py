@@ -7,7 +7,7 @@ from faults.fault import Fault, registered
 from faults.shim import CONTROL, build, cut_power, noting
 
 # A disk that takes its time, so that there is more that is not synced: of a million syncs so many take so many milliseconds.
-SLOW_SYNCS = (300_000, 30)
+SLOW_SYNCS = (300_000, 100)
 
 
 @registered
@@ -39,6 +39,9 @@ class PowerCut(Fault):
         self.start()
 
     def mend(self):
+        # Once at least it befalls all of them amid the clients' work.
+        self.cluster.wait_for_leaders(60)
+        time.sleep(1.0)
         self.cut(self.cluster.numbers)
         for node in self.cluster.nodes.values():
             node.environment = {}
