@@ -117,7 +117,6 @@ SHORT_LOG = {"CAIRN_RAFT_LOG_ENTRIES": "64", "CAIRN_RAFT_LOG_BYTES": "65536"}
 # Defect -> which fault shows it, to which clients, in how many minutes, and who says so.
 DEFECTS = {
     "skipLogSync": ("power-cut", "set", "0.15", "acknowledged inserts are there", {}),
-    "acknowledgeUnsyncedAppend": ("power-cut", "set", "0.3", "acknowledged inserts are there", {}),
     "serveReadOnExpiredLease": ("frozen", "register", "0.3", "registers are linearizable", {}),
     "leaveOldIndexEntries": ("sigkill", "indexed", "0.1", "documents and index entries agree", {}),
     "repeatRetriedWrite": ("sigkill", "retry", "0.1", "retried writes happen once", {}),
