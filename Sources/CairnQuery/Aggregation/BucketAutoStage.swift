@@ -11,37 +11,34 @@ struct BucketAutoSpecification: Sendable {
 ///
 /// A bucket takes its share of the documents and all others that have the value of the last. With a granularity its upper
 /// boundary is the next preferred number instead, and it takes what lies below.
-final class BucketAutoRunner: StageRunner {
+final class BucketAutoRunner: BlockingRunner {
     private let specification: BucketAutoSpecification
-    private let upstream: StageRunner
     private let bytesMax: Int
     private var entries: [(value: Value, document: Document)] = []
     private var bytes = 0
-    private var results: [Document]?
+    private var results: [Document] = []
     private var position = 0
 
     init(_ specification: BucketAutoSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
-        self.upstream = upstream
         bytesMax = context.memoryBytesMax
+        super.init(upstream)
     }
 
-    override func poll() throws(QueryError) -> PipelinePoll {
-        while results == nil {
-            switch try upstream.poll() {
-            case .document(let document):
-                let value = try specification.groupBy.evaluate(document) ?? .null
-                if specification.granularity != nil { try Self.checkNumber(value) }
-                entries.append((value, document))
-                bytes += document.byteCount + 128
-                if bytes > bytesMax { throw Self.memoryExceeded("$bucketAuto", bytesMax) }
-            case .finished: results = try buckets()
-            case let waiting: return waiting
-            }
-        }
-        guard let results, position < results.count else { return .finished }
+    override func take(_ document: Document) throws(QueryError) {
+        let value = try specification.groupBy.evaluate(document) ?? .null
+        if specification.granularity != nil { try Self.checkNumber(value) }
+        entries.append((value, document))
+        bytes += document.byteCount + 128
+        if bytes > bytesMax { throw Self.memoryExceeded("$bucketAuto", bytesMax) }
+    }
+
+    override func finishInput() throws(QueryError) { results = try buckets() }
+
+    override func give() -> Document? {
+        guard position < results.count else { return nil }
         position += 1
-        return .document(results[position - 1])
+        return results[position - 1]
     }
 
     private static func checkNumber(_ value: Value) throws(QueryError) {

@@ -23,7 +23,7 @@ struct DensifySpecification: Sendable {
 ///
 /// The values that shall be there are counted from the lower bound in steps; a document of the input in between stays where
 /// its value belongs and does not change them. Documents without a value pass as they are.
-final class DensifyRunner: StageRunner {
+final class DensifyRunner: BlockingRunner {
     /// The most documents that one stage makes, as in MongoDB.
     static let generatedMax = 500_000
 
@@ -36,11 +36,9 @@ final class DensifyRunner: StageRunner {
     }
 
     private let specification: DensifySpecification
-    private let upstream: StageRunner
     private let bytesMax: Int
     private var entries: [Entry] = []
     private var bytes = 0
-    private var isDrained = false
     private var range: (least: Value, greatest: Value)?
     private var position = 0
     private var partitionEnd = 0
@@ -54,36 +52,29 @@ final class DensifyRunner: StageRunner {
 
     init(_ specification: DensifySpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
-        self.upstream = upstream
         bytesMax = context.memoryBytesMax
+        super.init(upstream)
     }
 
-    override func poll() throws(QueryError) -> PipelinePoll {
-        while !isDrained {
-            switch try upstream.poll() {
-            case .document(let document): try add(document)
-            case .finished:
-                isDrained = true
-                sort()
-            case let waiting: return waiting
-            }
-        }
+    override func finishInput() { sort() }
+
+    override func give() throws(QueryError) -> Document? {
         while true {
             if position == partitionEnd, next == nil {
-                guard position < entries.count || mustFillNothing() else { return .finished }
+                guard position < entries.count || mustFillNothing() else { return nil }
                 beginPartition()
             }
             guard let wanted = next else {
                 if position == partitionEnd { continue }
-                return .document(taken())
+                return taken()
             }
             if position < partitionEnd {
                 let order = Value.compare(entries[position].value, wanted)
                 if order == 0 { try advance(from: wanted) }
-                if order <= 0 { return .document(taken()) }
+                if order <= 0 { return taken() }
             }
             try advance(from: wanted)
-            return .document(try made(wanted))
+            return try made(wanted)
         }
     }
 
@@ -102,7 +93,7 @@ final class DensifyRunner: StageRunner {
 
     // MARK: Input
 
-    private func add(_ document: Document) throws(QueryError) {
+    override func take(_ document: Document) throws(QueryError) {
         var partition: [Value] = []
         for path in specification.partitionBy {
             let value = path.value(in: document) ?? .null

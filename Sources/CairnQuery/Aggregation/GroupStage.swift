@@ -18,9 +18,8 @@ struct GroupSpecification: Sendable {
 }
 
 /// `$group`: all accumulators of all groups in one flat array, found by the hash of the group's `_id`.
-final class GroupRunner: StageRunner {
+final class GroupRunner: BlockingRunner {
     private let specification: GroupSpecification
-    private let upstream: StageRunner
     private let bytesMax: Int
     /// Groups whose ids it holds for equal are one, under the id that came first.
     private let collation: Collation?
@@ -28,32 +27,24 @@ final class GroupRunner: StageRunner {
     private var ids: [Value] = []
     private var accumulators: [Accumulator] = []
     private var bytes = 0
-    private var isDrained = false
     private var position = 0
 
     init(_ specification: GroupSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
-        self.upstream = upstream
         bytesMax = context.memoryBytesMax
         collation = context.collation
+        super.init(upstream)
     }
 
-    override func poll() throws(QueryError) -> PipelinePoll {
-        while !isDrained {
-            switch try upstream.poll() {
-            case .document(let document): try add(document)
-            case .finished:
-                isDrained = true
-                places = [:]
-            case let waiting: return waiting
-            }
-        }
-        guard position < ids.count else { return .finished }
+    override func finishInput() { places = [:] }
+
+    override func give() -> Document? {
+        guard position < ids.count else { return nil }
         defer { position += 1 }
-        return .document(group(position))
+        return group(position)
     }
 
-    private func add(_ document: Document) throws(QueryError) {
+    override func take(_ document: Document) throws(QueryError) {
         let id: Value
         if specification.role == .merge {
             id = document["_id"] ?? .null

@@ -1,7 +1,7 @@
 import CairnBSON
 
 /// `$sort`: stable; with a known limit it holds no more than twice that many documents.
-final class SortRunner: StageRunner {
+final class SortRunner: BlockingRunner {
     private struct Entry {
         let key: [Value]
         let number: Int
@@ -10,12 +10,10 @@ final class SortRunner: StageRunner {
 
     private let order: SortSpecification
     private let limit: Int?
-    private let upstream: StageRunner
     private let bytesMax: Int
     private var entries: [Entry] = []
     private var bytes = 0
     private var count = 0
-    private var isDrained = false
     private var position = 0
     /// The last entry that is still wanted, once there are `limit` of them.
     private var worst: Entry?
@@ -23,26 +21,19 @@ final class SortRunner: StageRunner {
     init(_ order: SortSpecification, limit: Int?, _ upstream: StageRunner, _ context: QueryContext) {
         self.order = order
         self.limit = limit
-        self.upstream = upstream
         bytesMax = context.memoryBytesMax
+        super.init(upstream)
     }
 
-    override func poll() throws(QueryError) -> PipelinePoll {
-        while !isDrained {
-            switch try upstream.poll() {
-            case .document(let document): try add(document)
-            case .finished:
-                isDrained = true
-                sort()
-            case let waiting: return waiting
-            }
-        }
-        guard position < entries.count else { return .finished }
+    override func finishInput() { sort() }
+
+    override func give() -> Document? {
+        guard position < entries.count else { return nil }
         position += 1
-        return .document(entries[position - 1].document)
+        return entries[position - 1].document
     }
 
-    private func add(_ document: Document) throws(QueryError) {
+    override func take(_ document: Document) throws(QueryError) {
         let entry = Entry(key: try order.keyValues(of: document), number: count, document: document)
         count += 1
         if let worst, !goesFirst(entry, worst) { return }
@@ -67,41 +58,37 @@ final class SortRunner: StageRunner {
 }
 
 /// `$sample`: a reservoir (Vitter's algorithm R), from the query's own seed.
-final class SampleRunner: StageRunner {
+final class SampleRunner: BlockingRunner {
     private let size: Int
-    private let upstream: StageRunner
     private var state: UInt64
     private var chosen: [Document] = []
     private var seen = 0
-    private var isDrained = false
     private var position = 0
 
     init(_ size: Int, seed: UInt64, _ upstream: StageRunner) {
         self.size = size
-        self.upstream = upstream
         state = seed
+        super.init(upstream)
     }
 
-    override func poll() throws(QueryError) -> PipelinePoll {
-        while !isDrained {
-            switch try upstream.poll() {
-            case .document(let document):
-                seen += 1
-                if chosen.count < size {
-                    chosen.append(document)
-                } else {
-                    let place = Int(next() % UInt64(seen))
-                    if place < size { chosen[place] = document }
-                }
-            case .finished:
-                isDrained = true
-                for index in chosen.indices.dropFirst() { chosen.swapAt(index, Int(next() % UInt64(index + 1))) }
-            case let waiting: return waiting
-            }
+    override func take(_ document: Document) {
+        seen += 1
+        if chosen.count < size {
+            chosen.append(document)
+        } else {
+            let place = Int(next() % UInt64(seen))
+            if place < size { chosen[place] = document }
         }
-        guard position < chosen.count else { return .finished }
+    }
+
+    override func finishInput() {
+        for index in chosen.indices.dropFirst() { chosen.swapAt(index, Int(next() % UInt64(index + 1))) }
+    }
+
+    override func give() -> Document? {
+        guard position < chosen.count else { return nil }
         position += 1
-        return .document(chosen[position - 1])
+        return chosen[position - 1]
     }
 
     /// SplitMix64.

@@ -5,7 +5,7 @@ import CairnBSON
 /// It takes in everything, puts it in order (partitions in the order of their values, in each the order asked for), and
 /// then gives one document at a time, with each field computed as it is reached; so beside the documents it holds what
 /// sliding windows need and no columns of results.
-final class WindowRunner: StageRunner {
+final class WindowRunner: BlockingRunner {
     private struct Entry {
         let partition: Value
         let key: [Value]
@@ -14,11 +14,9 @@ final class WindowRunner: StageRunner {
     }
 
     private let specification: WindowFieldsSpecification
-    private let upstream: StageRunner
     private let bytesMax: Int
     private var entries: [Entry] = []
     private var bytes = 0
-    private var isDrained = false
     private var position = 0
     private var partitionEnd = 0
     private var partitionStart = 0
@@ -26,21 +24,14 @@ final class WindowRunner: StageRunner {
 
     init(_ specification: WindowFieldsSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
-        self.upstream = upstream
         bytesMax = context.memoryBytesMax
+        super.init(upstream)
     }
 
-    override func poll() throws(QueryError) -> PipelinePoll {
-        while !isDrained {
-            switch try upstream.poll() {
-            case .document(let document): try add(document)
-            case .finished:
-                isDrained = true
-                sort()
-            case let waiting: return waiting
-            }
-        }
-        guard position < entries.count else { return .finished }
+    override func finishInput() { sort() }
+
+    override func give() throws(QueryError) -> Document? {
+        guard position < entries.count else { return nil }
         if position == partitionEnd { try beginPartition() }
         var document = entries[position].document
         for (output, column) in zip(specification.outputs, columns) {
@@ -52,10 +43,10 @@ final class WindowRunner: StageRunner {
                 "the document that $setWindowFields makes exceeds \(Update.documentBytesMax) bytes")
         }
         position += 1
-        return .document(document)
+        return document
     }
 
-    private func add(_ document: Document) throws(QueryError) {
+    override func take(_ document: Document) throws(QueryError) {
         let partition = try specification.partitionBy?.evaluate(document) ?? .null
         if case .array = partition {
             throw QueryError(
