@@ -168,9 +168,10 @@ public final class SharedLog: Sendable {
     }
 
     private func mark(_ state: inout WriterState) throws(SharedLogError) {
-        guard state.segment.position > UInt64(RecordLogHeader.byteCount), state.segment.position != state.marked else {
-            return
-        }
+        // A segment that found no room is given up; the next one's header says where it ends.
+        guard !state.segment.hasFailed, state.segment.position > UInt64(RecordLogHeader.byteCount),
+            state.segment.position != state.marked
+        else { return }
         try sync(&state)
         state.segment.stage(tag: LogRecordTag(.synced, GroupID(0), 0).rawValue, capacity: 1) { $0.append(0) }
         try flush(&state)

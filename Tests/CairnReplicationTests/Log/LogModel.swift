@@ -94,6 +94,8 @@ struct LogWorkload {
         durable = model.count
         for (groupLog, end) in ends { groupLog.persisted(through: end) }
         if random.oneIn(3) { _ = log.prepareSpare() }
+        // As a log does that has nothing to write for a while.
+        if nextBatch % 3 == 0 { try log.markSynced() }
     }
 
     private mutating func change(_ group: GroupID, _ groupLog: GroupLog, _ batch: inout LogBatch) {

@@ -125,6 +125,34 @@ import Testing
         #expect(again.lastIndex == shown)
     }
 
+    @Test func D5_aMarkThatFindsNoRoomIsNoHarm() throws {
+        for seed in 0..<40 as Range<UInt64> {
+            let disk = SimulatedFileSystem(seed: seed)
+            var options = LogWorkload.options()
+            options.fillsAhead = false
+            let log = try SharedLog.open(directory: "raft", fileSystem: disk, options: options)
+            let group = log.open(GroupID(1))
+            func append(_ index: UInt64) throws {
+                var batch = LogBatch(id: index)
+                let payload = [UInt8](repeating: UInt8(index), count: 30 + Int(seed))
+                group.append(
+                    [Entry(term: Term(1), index: LogIndex(index), kind: .normal, payload: payload[...])], to: &batch)
+                try log.append(batch)
+                try log.synchronize()
+            }
+            try append(1)
+            disk.inject(DiskFault(.error(.outOfSpace), on: .write, nth: 1))
+            #expect(throws: SharedLogError.self) { try log.markSynced() }
+            try log.markSynced()
+            try append(2)
+            try log.markSynced()
+            disk.cutPower()
+            disk.restart()
+            let again = try open(disk).open(GroupID(1))
+            #expect(again.damage == nil && again.lastIndex == LogIndex(2), "seed \(seed)")
+        }
+    }
+
     @Test func D5_aFullDiskStopsWritesAndNothingElse() throws {
         for seed in 0..<20 as Range<UInt64> {
             let disk = SimulatedFileSystem(seed: seed)
@@ -153,9 +181,12 @@ import Testing
             let batch = try #require(stalled)
             let whole = try group.entries(from: LogIndex(1), through: group.lastIndex, maxBytes: .max)
             #expect(throws: SharedLogError.self) { try log.append(batch) }
+            // The log may rest while the disk is full.
+            try log.markSynced()
             disk.setCapacity(.max)
             try log.append(batch)
             try log.synchronize()
+            try log.markSynced()
             disk.killProcess()
             let again = try open(disk).open(GroupID(1))
             #expect(again.damage == nil, "seed \(seed)")
