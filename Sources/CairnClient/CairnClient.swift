@@ -85,6 +85,25 @@ public final class CairnClient: Sendable {
         return reply
     }
 
+    /// Runs a command and calls back, for programs that keep many operations under way from one thread: an insert of one
+    /// document costs no task and no wait. To be called on the client's event loop.
+    ///
+    /// - Parameter answer: called once, on the client's event loop, perhaps before this returns.
+    package func send(
+        _ command: Document, sequences: [(name: String, documents: [Document])] = [], in database: String,
+        answer: @escaping @Sendable (Result<Document, ClientError>) -> Void
+    ) {
+        guard !isClosed.load(ordering: .acquiring) else {
+            return answer(.failure(ClientError(.closed, "the client is closed")))
+        }
+        core.assumeIsolated { core in
+            core.send(command, sequences: sequences, in: database) { result in
+                answer(
+                    result.flatMap { reply in ClientError.inside(reply).map { .failure($0) } ?? .success(reply) })
+            }
+        }
+    }
+
     /// The executor of the client's event loop. An actor that shares it calls the client without a change of threads, which
     /// costs more than the client's own work.
     public var executor: any SerialExecutor { core.eventLoop.executor }
@@ -139,8 +158,7 @@ actor RoutingCore {
         running += 1
         Task.immediate {
             await follow(layout)
-            running -= 1
-            if running == 0 { drained?.resume() }
+            ended()
         }
     }
 
@@ -161,12 +179,9 @@ actor RoutingCore {
     func run(
         _ command: Document, sequences: [(name: String, documents: [Document])], in database: String, timeout: Duration?
     ) async throws(ClientError) -> Document {
-        guard let router else { throw ClientError(.closed, "the client is closed") }
-        guard let name = command.first(where: { _ in true })?.name.string else {
-            throw ClientError(.coding, "a command without a name")
-        }
+        let (router, prepared) = try prepare(command, sequences: sequences, in: database)
         if Task.isCancelled { throw ClientError(.closed, "the operation was cancelled") }
-        var request = ClientCommand(name: name, database: database, body: command, sequences: sequences)
+        var request = prepared
         if let timeout {
             let parts = timeout.components
             let nanoseconds =
@@ -174,11 +189,67 @@ actor RoutingCore {
             request.deadline = clock.nanoseconds + nanoseconds
         }
         running += 1
+        defer { ended() }
+        let outcome: Router.SingleInsertOutcome? = await withCheckedContinuation { waiter in
+            if !router.beginInsert(request, completion: { waiter.resume(returning: $0) }) {
+                waiter.resume(returning: nil)
+            }
+        }
+        switch outcome {
+        case .reply(let reply)?: return reply
+        case .startOver(let again)?: request = again
+        case nil: break
+        }
         // Whoever calls: the waits of the router are over on this loop.
-        let reply = await withTaskExecutorPreference(tasks) { await router.run(request) }
+        return await withTaskExecutorPreference(tasks) { await router.run(request) }
+    }
+
+    /// As ``run(_:sequences:in:timeout:)``, with the usual time, for a caller that waits in no task.
+    func send(
+        _ command: Document, sequences: [(name: String, documents: [Document])], in database: String,
+        answer: @escaping @Sendable (Result<Document, ClientError>) -> Void
+    ) {
+        let router: Router
+        let request: ClientCommand
+        do throws(ClientError) {
+            (router, request) = try prepare(command, sequences: sequences, in: database)
+        } catch {
+            return answer(.failure(error))
+        }
+        running += 1
+        let isBegun = router.beginInsert(request) { outcome in
+            self.assumeIsolated { core in
+                switch outcome {
+                case .reply(let reply):
+                    core.ended()
+                    answer(.success(reply))
+                case .startOver(let again): core.finish(again, answer)
+                }
+            }
+        }
+        if !isBegun { finish(request, answer) }
+    }
+
+    private func finish(_ request: ClientCommand, _ answer: @escaping @Sendable (Result<Document, ClientError>) -> Void)
+    {
+        Task.immediate(executorPreference: tasks) {
+            defer { ended() }
+            guard let router else { return answer(.failure(ClientError(.closed, "the client is closed"))) }
+            answer(.success(await router.run(request)))
+        }
+    }
+
+    private func prepare(
+        _ command: Document, sequences: [(name: String, documents: [Document])], in database: String
+    ) throws(ClientError) -> (Router, ClientCommand) {
+        guard let router else { throw ClientError(.closed, "the client is closed") }
+        guard let name = command.first?.name.string else { throw ClientError(.coding, "a command without a name") }
+        return (router, ClientCommand(name: name, database: database, body: command, sequences: sequences))
+    }
+
+    private func ended() {
         running -= 1
         if running == 0 { drained?.resume() }
-        return reply
     }
 
     /// Ends what is under way, and returns once nothing needs the event loop any more.

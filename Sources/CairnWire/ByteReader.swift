@@ -38,7 +38,7 @@ struct ByteReader {
 }
 
 extension [UInt8] {
-    mutating func appendInt32(_ value: Int32) {
+    package mutating func appendInt32(_ value: Int32) {
         let word = UInt32(bitPattern: value)
         append(UInt8(truncatingIfNeeded: word))
         append(UInt8(truncatingIfNeeded: word >> 8))
@@ -51,7 +51,7 @@ extension [UInt8] {
         appendInt32(Int32(truncatingIfNeeded: value >> 32))
     }
 
-    mutating func replaceInt32(at index: Int, with value: Int32) {
+    package mutating func replaceInt32(at index: Int, with value: Int32) {
         let word = UInt32(bitPattern: value)
         for byte in 0..<4 { self[index + byte] = UInt8(truncatingIfNeeded: word >> (8 * UInt32(byte))) }
     }

@@ -32,7 +32,7 @@ public struct MessageHeader: Hashable, Sendable {
         opCode = try reader.int32()
     }
 
-    func append(to bytes: inout [UInt8]) {
+    package func append(to bytes: inout [UInt8]) {
         bytes.appendInt32(length)
         bytes.appendInt32(requestID)
         bytes.appendInt32(responseTo)

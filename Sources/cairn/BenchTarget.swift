@@ -1,6 +1,7 @@
 import CairnBSON
 import CairnClient
 import CairnWire
+import FoundationEssentials
 import Histogram
 import NIOCore
 import NIOPosix
@@ -87,15 +88,33 @@ enum BenchConnection: Sendable {
     /// Speaks to one node, as a driver does.
     case driver(WireConnection)
 
-    func run(_ command: Document, sequence: (name: String, documents: [Document])?) async throws {
+    /// To be called on the event loop; `answer` is called there once, with what went wrong.
+    func send(
+        _ command: Document, sequence: (name: String, documents: [Document])?,
+        answer: @escaping @Sendable (_ error: String?) -> Void
+    ) {
         switch self {
-        case .routing(let client): try await client.run(command, sequences: sequence.map { [$0] } ?? [], in: "bench")
+        case .routing(let client):
+            client.send(command, sequences: sequence.map { [$0] } ?? [], in: "bench") { result in
+                switch result {
+                case .success: answer(nil)
+                case .failure(let error): answer("\(error)")
+                }
+            }
         case .driver(let connection):
             var body = command
             body.set("$db", "bench")
-            let reply = try await connection.call(
-                body, sequences: sequence.map { [OpMsg.Sequence(name: $0.name, documents: $0.documents)] } ?? [])
-            if reply["ok"]?.numericDouble != 1 || reply["writeErrors"] != nil { throw BenchFailure(reply: reply) }
+            let sequences = sequence.map { [OpMsg.Sequence(name: $0.name, documents: $0.documents)] } ?? []
+            connection.assumeIsolated { connection in
+                _ = connection.send(body, sequences: sequences) { result in
+                    switch result {
+                    case .failure(let error): answer("\(error)")
+                    case .success(let reply):
+                        let isDone = reply["ok"]?.numericDouble == 1 && reply["writeErrors"] == nil
+                        answer(isDone ? nil : "the node answered \(ExtendedJSON.string(from: reply))")
+                    }
+                }
+            }
         }
     }
 
@@ -107,13 +126,8 @@ enum BenchConnection: Sendable {
     }
 }
 
-struct BenchFailure: Error, CustomStringConvertible {
-    let reply: Document
-    var description: String { "the node answered \(ExtendedJSON.string(from: reply))" }
-}
-
-/// One caller of a connection: an operation, its time, the next. Lives on the client's event loop, so that no thread is changed
-/// within what is measured.
+/// One caller of a connection: an operation, its time, the next. Lives on the client's event loop and has no task of its own, so
+/// that little is measured besides the cluster.
 actor BenchWorker {
     nonisolated let unownedExecutorHolder: any SerialExecutor
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe unownedExecutorHolder.asUnownedSerialExecutor() }
@@ -125,39 +139,80 @@ actor BenchWorker {
         var text = BenchText(seed: 1)
         return (0..<2_000).map { _ in text.document(id: nil).elementBytes }
     }()
-    private let seconds: UInt32
-    private let processID: UInt64
-    private var counter: UInt32 = 0
+    private static let insert: Document = ["insert": "stones"]
+    private static let insertUnordered: Document = ["insert": "stones", "ordered": false]
+    /// What the ids of a process's documents have in common, and their number within it, as drivers make them.
+    private static let processID = UInt64.random(in: 0 ... .max)
+    private static let counter = Atomic(UInt32.random(in: 0 ... .max))
+
+    private let start = ContinuousClock.now
+    /// The wall clock's seconds at `start`.
+    private let wallStart = UInt32(Date().timeIntervalSince1970)
+    private var result = BenchResult()
+    /// When the operation under way began.
+    private var began = ContinuousClock.now
+    /// Whether an answer came before the call that asked for it returned.
+    private var isAnswered = false
+    private var isCalling = false
+    private var waiter: CheckedContinuation<Void, Never>?
 
     init(executor: any SerialExecutor, connection: BenchConnection, seed: UInt64) {
         unownedExecutorHolder = executor
         self.connection = connection
         text = BenchText(seed: seed)
         generator = SplitMix64(state: seed)
-        seconds = UInt32.random(in: 1_700_000_000...1_800_000_000)
-        processID = UInt64.random(in: 0 ... .max)
     }
 
     func run(_ workload: Bench.Workload, until end: ContinuousClock.Instant, documents: Int, batch: Int) async
         -> BenchResult
     {
-        var result = BenchResult()
-        var now = ContinuousClock.now
-        while now < end {
-            let operation = makeOperation(workload, documents: documents, batch: batch)
-            let began = ContinuousClock.now
-            do {
-                try await connection.run(operation.command, sequence: operation.sequence)
-                result.documents += operation.count
-            } catch {
-                result.errors += 1
-                result.lastError = "\(error)"
-            }
-            now = ContinuousClock.now
-            result.histogram.record(UInt64((now - began).nanoseconds / 1_000))
-            result.operations += 1
+        await withCheckedContinuation { waiter in
+            self.waiter = waiter
+            began = ContinuousClock.now
+            goOn(Load(workload: workload, end: end, documents: documents, batch: batch))
         }
         return result
+    }
+
+    private struct Load {
+        let workload: Bench.Workload
+        let end: ContinuousClock.Instant
+        let documents: Int
+        let batch: Int
+    }
+
+    /// One operation after the other, until one is not answered at once.
+    private func goOn(_ load: Load) {
+        repeat {
+            guard began < load.end else {
+                waiter?.resume()
+                waiter = nil
+                return
+            }
+            let operation = makeOperation(load.workload, documents: load.documents, batch: load.batch)
+            let count = operation.count
+            isAnswered = false
+            isCalling = true
+            connection.send(operation.command, sequence: operation.sequence) { [self] error in
+                assumeIsolated { $0.answered(error, documents: count, load) }
+            }
+            isCalling = false
+        } while isAnswered
+    }
+
+    private func answered(_ error: String?, documents: Int, _ load: Load) {
+        let now = ContinuousClock.now
+        if let error {
+            result.errors += 1
+            result.lastError = error
+        } else {
+            result.documents += documents
+        }
+        result.histogram.record(UInt64((now - began).nanoseconds / 1_000))
+        result.operations += 1
+        began = now
+        isAnswered = true
+        if !isCalling { goOn(load) }
     }
 
     private func makeOperation(
@@ -165,10 +220,10 @@ actor BenchWorker {
     ) -> (command: Document, sequence: (name: String, documents: [Document])?, count: Int) {
         switch workload {
         case .insert:
-            return (["insert": "stones"], ("documents", [stone(id: .objectID(objectID()))]), 1)
+            return (Self.insert, ("documents", [stone(id: .objectID(objectID()))]), 1)
         case .insertMany:
             let stones = (0..<batch).map { _ in stone(id: .objectID(objectID())) }
-            return (["insert": "stones", "ordered": false], ("documents", stones), batch)
+            return (Self.insertUnordered, ("documents", stones), batch)
         case .read:
             return (
                 [
@@ -196,10 +251,11 @@ actor BenchWorker {
 
     private func randomID(_ documents: Int) -> Int64 { Int64(generator.next() % UInt64(documents)) }
 
-    /// As a driver makes them: rising within a connection, apart between connections.
+    /// As a driver makes them: the time, the process, a number.
     private func objectID() -> ObjectID {
-        counter &+= 1
-        return ObjectID(seconds: seconds, random: processID, counter: counter)
+        ObjectID(
+            seconds: wallStart &+ UInt32((began - start).seconds), random: Self.processID,
+            counter: Self.counter.wrappingAdd(1, ordering: .relaxed).newValue)
     }
 }
 

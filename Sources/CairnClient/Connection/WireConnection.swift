@@ -85,9 +85,18 @@ public actor WireConnection {
     ///
     /// - Returns: the number under which the call can be abandoned.
     @discardableResult
-    func send(
+    package func send(
         _ body: Document, sequences: [OpMsg.Sequence] = [],
         answer: @escaping @Sendable (Result<Document, ConnectionError>) -> Void
+    ) -> Int32 {
+        send(
+            encodedBy: { OpMsg(body: body, sequences: sequences).encoded(requestID: $0, responseTo: 0) }, answer: answer
+        )
+    }
+
+    /// As ``send(_:sequences:answer:)``, for a message that `encode` makes for the request number that it is given.
+    func send(
+        encodedBy encode: (Int32) -> [UInt8], answer: @escaping @Sendable (Result<Document, ConnectionError>) -> Void
     ) -> Int32 {
         let number = nextRequest
         nextRequest &+= 1
@@ -95,7 +104,7 @@ public actor WireConnection {
             answer(.failure(.unreachable("\(address) is closed")))
             return number
         }
-        let bytes = OpMsg(body: body, sequences: sequences).encoded(requestID: number, responseTo: 0)
+        let bytes = encode(number)
         var buffer = channel.allocator.buffer(capacity: bytes.count)
         buffer.writeBytes(bytes)
         channel.write(buffer, promise: nil)

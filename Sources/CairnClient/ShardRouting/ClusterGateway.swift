@@ -53,14 +53,11 @@ public final class ClusterGateway: GroupGateway {
             guard let connection else {
                 return completion(.failure(.unavailable("node \(node.rawValue) cannot be reached")))
             }
-            var body = DocumentBuilder()
-            body.append("cairnGroupCall", .binary(Binary(request.encoded()[...])))
-            body.append("group", .int64(Int64(group.rawValue)))
-            body.append("$db", "admin")
-            let command = body.finish()
             let bound = NIOLoopBound(completion, eventLoop: eventLoop)
             connection.assumeIsolated { connection in
-                let number = connection.send(command) { bound.value(Self.result(of: $0)) }
+                let number = connection.send(encodedBy: { GroupCallMessage.encoded(request, to: group, requestID: $0) }) {
+                    bound.value(Self.result(of: $0))
+                }
                 connection.expire(number, at: deadline)
             }
         }

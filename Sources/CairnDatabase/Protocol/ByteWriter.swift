@@ -2,6 +2,8 @@
 struct ByteWriter {
     var bytes: [UInt8] = []
 
+    init() {}
+
     init(reserving count: Int) {
         bytes.reserveCapacity(count)
     }

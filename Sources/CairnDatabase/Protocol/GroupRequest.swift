@@ -81,9 +81,23 @@ public struct GroupRequest: Sendable {
 
     /// The bytes that ``init(decoding:validating:)`` reads.
     public func encoded() -> [UInt8] {
-        var size = 64 + statementIDs.count * 4 + body.byteCount
-        for document in documents { size += document.byteCount }
-        var writer = ByteWriter(reserving: size)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(encodedBytesMax)
+        append(to: &bytes)
+        return bytes
+    }
+
+    /// No less than the bytes of the encoded request.
+    public var encodedBytesMax: Int {
+        documents.reduce(96 + statementIDs.count * 4 + body.byteCount) { $0 + $1.byteCount }
+    }
+
+    /// Appends what ``encoded()`` returns.
+    public func append(to bytes: inout [UInt8]) {
+        var writer = ByteWriter()
+        // The bytes move to the writer and back, so that they have one owner and are not copied.
+        swap(&writer.bytes, &bytes)
+        defer { swap(&writer.bytes, &bytes) }
         writer.append(Self.format)
         writer.append(operation.rawValue)
         var flags: UInt8 = 0
@@ -109,7 +123,6 @@ public struct GroupRequest: Sendable {
         writer.append(body.bytes)
         writer.append(UInt32(documents.count))
         for document in documents { writer.append(document.bytes) }
-        return writer.bytes
     }
 
     /// Reads a request that ``encoded()`` wrote; documents are slices of `bytes`, not copies.

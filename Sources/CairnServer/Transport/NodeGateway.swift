@@ -67,11 +67,10 @@ struct PeerRequest {
     var request: GroupRequest
 
     var encoded: [UInt8] {
-        let body = request.encoded()
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(4 + body.count)
+        bytes.reserveCapacity(4 + request.encodedBytesMax)
         unsafe withUnsafeBytes(of: group.rawValue.littleEndian) { unsafe bytes.append(contentsOf: $0) }
-        bytes.append(contentsOf: body)
+        request.append(to: &bytes)
         return bytes
     }
 

@@ -56,6 +56,11 @@ extension Router {
         return await awaited.result()
     }
 
+    /// Asks one group and calls back, perhaps before this returns.
+    func start(_ question: Question, deadline: UInt64, completion: @escaping (GroupResult) -> Void) {
+        Attempt(router: self, question: question, deadline: deadline) { result, _ in completion(result) }.start()
+    }
+
     /// Asks without waiting for the answer, for what is only a courtesy (closing cursors).
     func tell(_ question: Question) {
         let deadline = clock.nanoseconds + options.commandNanoseconds

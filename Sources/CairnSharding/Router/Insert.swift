@@ -31,7 +31,7 @@ extension Router {
         }
         batch.documents = documents
 
-        let stamp = command.session ?? takeSession()
+        let stamp = command.session ?? command.routersStamp ?? takeSession()
         defer { if command.session == nil { giveBack(stamp) } }
         let writer = InsertWriter(
             router: self, namespace: namespace, batch: batch, stamp: stamp, isClients: command.session != nil,
@@ -46,7 +46,7 @@ extension Router {
     }
 
     /// The document with `_id` as its first field, which is where the groups expect it.
-    private func withID(_ document: Document) throws(QueryError) -> (Document, id: Value, isOurs: Bool) {
+    func withID(_ document: Document) throws(QueryError) -> (Document, id: Value, isOurs: Bool) {
         var isFirst = true
         for element in document {
             if element.name == "_id" {

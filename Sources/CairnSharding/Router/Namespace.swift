@@ -34,8 +34,10 @@ public struct Namespace: Hashable, Sendable, CustomStringConvertible {
             database: String(fullName[..<dot]), collection: String(fullName[fullName.index(after: dot)...]))
     }
 
+    /// Zero, slash, backslash, dot, space, quotation mark, dollar.
+    private static let forbidden: [UInt8] = [0, 0x2F, 0x5C, 0x2E, 0x20, 0x22, 0x24]
+
     static func check(database: String) throws(QueryError) {
-        let forbidden: Set<UInt8> = [0, 0x2F, 0x5C, 0x2E, 0x20, 0x22, 0x24]
         guard !database.isEmpty, database.utf8.count < 64, !database.utf8.contains(where: forbidden.contains) else {
             throw QueryError(.invalidNamespace, "Invalid database name: '\(database)'")
         }
