@@ -35,6 +35,30 @@ struct CrudTests {
         #expect(names["cursor"]?.asDocument?["firstBatch"]?.asArray?.count == 1)
     }
 
+    /// One document in a sequence of its own, as drivers send it.
+    private func insertOne(_ document: Document, _ more: Document = [:]) async throws -> Document {
+        var body: Document = ["insert": "things"]
+        for element in more { body.set(element.name.string, element.value) }
+        return try await cluster.ok(body, sequences: [("documents", [document])])
+    }
+
+    @Test func oneDocumentForAKnownCollectionTakesTheShortWay() async throws {
+        #expect(try await insertOne(["_id": 0])["n"] == 1)
+        #expect(cluster.insertsBegun == 0, "the collection is not known before")
+        #expect(try await insertOne(["a": 1, "_id": 7])["n"] == 1)
+        #expect(try await insertOne(["a": 2])["n"] == 1)
+        #expect(cluster.insertsBegun == 2)
+        #expect(try await cluster.all("things", filter: ["_id": 7]) == [["_id": 7, "a": 1]])
+        #expect(try await cluster.all("things", filter: ["a": 2])[0].first?.value.asObjectID != nil)
+        let again = try await insertOne(["_id": 7])
+        #expect(again["n"] == 0 && cluster.insertsBegun == 3)
+        let error = again["writeErrors"]?.asArray?[0]?.asDocument
+        #expect(error?["code"] == 11000 && error?["index"] == 0 && error?["keyValue"]?.asDocument == ["_id": 7])
+        // A field that the short way does not know is left to the long one.
+        _ = try await insertOne(["_id": 8], ["maxTimeMS": 1000])
+        #expect(cluster.insertsBegun == 3)
+    }
+
     @Test func idIsMovedToTheFront() async throws {
         _ = try await cluster.insert("things", [["a": 1, "_id": 7, "b": 2]])
         let found = try await cluster.all("things", filter: ["_id": 7])

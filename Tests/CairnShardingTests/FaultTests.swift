@@ -133,6 +133,43 @@ struct FaultTests {
         #expect(changed.count == (kind == "delete" ? 0 : 1), "\(changed)")
     }
 
+    @Test func anInsertOfOneDocumentFindsACollectionThatWasDroppedAndMadeAgain() async throws {
+        let cluster = try TestCluster(groups: 6, routers: 2)
+        for id in [1, 2] as [Int32] {
+            _ = try await cluster.insert("a", [["_id": .int32(id)]])
+            try await cluster.ok(["drop": "a"], router: 1)
+        }
+        #expect(cluster.insertsBegun == 1)
+        #expect(try await cluster.insert("a", [["_id": 3]])["n"] == 1)
+        #expect(try await cluster.all("a") == [["_id": 3]])
+    }
+
+    /// The answer is lost, and when the insert is sent again the group refuses it for its collection's old epoch: what follows
+    /// must be the same write, or it would find its own document and call it a duplicate.
+    @Test(arguments: [true, false])
+    func C11_anInsertOfOneDocumentIsDoneOnceThoughItsAnswerIsLostAndTheCollectionChanges(isNumbered: Bool) async throws
+    {
+        let cluster = try TestCluster(groups: 6, routers: 2)
+        _ = try await cluster.insert("a", [["_id": 1]])
+        cluster.losesAnswer = { request, _ in
+            guard request.operation == .insert else { return false }
+            cluster.losesAnswer = { _, _ in false }
+            Task { @MainActor in
+                let index: Document = ["key": ["x": 1], "name": "x"]
+                let body: Document = ["createIndexes": "a", "indexes": .array([.document(index)])]
+                let command = ClientCommand(name: "createIndexes", database: "test", body: body)
+                #expect(await cluster.routers[1].run(command)["ok"] == 1.0)
+            }
+            return true
+        }
+        let insert: Document = ["insert": "a", "ordered": true]
+        let reply = try await cluster.ok(
+            insert, sequences: [("documents", [["_id": 2]])], session: isNumbered ? Self.session : nil)
+        #expect(reply["n"] == 1 && reply["writeErrors"] == nil, "\(reply)")
+        #expect(cluster.insertsBegun == 1 && (cluster.requests[.insert] ?? 0) >= 3)
+        #expect(try await cluster.ok(["count": "a"])["n"] == 2)
+    }
+
     @Test func aClaimIsForgottenByTheNextLeaderAndMadeAgain() async throws {
         let cluster = try TestCluster(groups: 3)
         _ = try await cluster.insert("a", numbers(30))

@@ -55,7 +55,8 @@ public final class ClusterGateway: GroupGateway {
             }
             let bound = NIOLoopBound(completion, eventLoop: eventLoop)
             connection.assumeIsolated { connection in
-                let number = connection.send(encodedBy: { GroupCallMessage.encoded(request, to: group, requestID: $0) }) {
+                let number = connection.send(encodedBy: { GroupCallMessage.encoded(request, to: group, requestID: $0) })
+                {
                     bound.value(Self.result(of: $0))
                 }
                 connection.expire(number, at: deadline)
