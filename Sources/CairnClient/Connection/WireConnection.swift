@@ -38,19 +38,33 @@ public actor WireConnection {
     private var deadlines: [Int32: UInt64] = [:]
     private var sweeper: RepeatedTask?
     private var flushScheduled = false
+    private let endsWhenSilent: Bool
+    /// When the other end was last heard of, or since when there is something to wait for, whichever is later.
+    private var lastHeard = NIODeadline.now()
+    private var isPinging = false
+    /// Silence with calls outstanding after which the other end is asked for a sign of life.
+    private static let pingAfter = TimeAmount.milliseconds(500)
+    /// Such silence after which the connection is given up. As long as nodes have patience with each other.
+    private static let silenceMax = TimeAmount.seconds(2)
 
-    private init(eventLoop: any EventLoop, address: String) {
+    private init(eventLoop: any EventLoop, address: String, endsWhenSilent: Bool) {
         self.eventLoop = eventLoop
         self.address = address
+        self.endsWhenSilent = endsWhenSilent
     }
 
     /// Connects to a node's client port.
     ///
+    /// - Parameter endsWhenSilent: whether the connection ends when the node gives no sign of life for two seconds while a
+    ///   call with a deadline waits. Only for calls of groups, which a `ping` may overtake: behind another command it waits
+    ///   its turn, so that a long one would pass for silence.
     /// - Throws: ``ConnectionError/unreachable(_:)``.
     public static func connect(
-        host: String, port: Int, on eventLoop: any EventLoop, timeout: TimeAmount = .seconds(2)
+        host: String, port: Int, on eventLoop: any EventLoop, timeout: TimeAmount = .seconds(2),
+        endsWhenSilent: Bool = false
     ) async throws(ConnectionError) -> WireConnection {
-        let connection = WireConnection(eventLoop: eventLoop, address: "\(host):\(port)")
+        let connection = WireConnection(
+            eventLoop: eventLoop, address: "\(host):\(port)", endsWhenSilent: endsWhenSilent)
         do {
             let channel = try await ClientBootstrap(group: eventLoop)
                 .connectTimeout(timeout)
@@ -108,6 +122,7 @@ public actor WireConnection {
         var buffer = channel.allocator.buffer(capacity: bytes.count)
         buffer.writeBytes(bytes)
         channel.write(buffer, promise: nil)
+        if calls.isEmpty { lastHeard = .now() }
         calls[number] = answer
         if !flushScheduled {
             flushScheduled = true
@@ -123,13 +138,17 @@ public actor WireConnection {
 
     /// Sends one command and waits for its reply.
     ///
+    /// - Parameter timeout: when to give up waiting; nil means when the connection is lost.
     /// - Throws: ``ConnectionError``; a reply with `ok: 0` is returned, not thrown.
-    public func call(_ body: Document, sequences: [OpMsg.Sequence] = []) async throws(ConnectionError) -> Document {
+    public func call(
+        _ body: Document, sequences: [OpMsg.Sequence] = [], timeout: TimeAmount? = nil
+    ) async throws(ConnectionError) -> Document {
         let number = NIOLockedValueBox<Int32?>(nil)
         let result: Result<Document, ConnectionError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let sent = send(body, sequences: sequences) { continuation.resume(returning: $0) }
                 number.withLockedValue { $0 = sent }
+                if let timeout { expire(sent, at: (NIODeadline.now() + timeout).uptimeNanoseconds) }
                 if Task.isCancelled { abandon(sent) }
             }
         } onCancel: {
@@ -155,9 +174,23 @@ public actor WireConnection {
     private func sweep() {
         let now = NIODeadline.now().uptimeNanoseconds
         for (number, deadline) in deadlines where deadline <= now { abandon(number) }
+        if endsWhenSilent { watch() }
         if deadlines.isEmpty {
             sweeper?.cancel()
             sweeper = nil
+        }
+    }
+
+    /// A process that was stopped keeps its connections, and so does a machine that cannot be reached any more. Whoever waited
+    /// for them until the deadline would miss the leader that was elected meanwhile.
+    private func watch() {
+        guard let channel, !deadlines.isEmpty else { return }
+        let silence = NIODeadline.now() - lastHeard
+        if silence > Self.silenceMax {
+            channel.close(promise: nil)
+        } else if silence > Self.pingAfter, !isPinging {
+            isPinging = true
+            send(["ping": 1, "$db": "admin"]) { _ in }
         }
     }
 
@@ -170,6 +203,8 @@ public actor WireConnection {
     public func close() { channel?.close(promise: nil) }
 
     private func received(_ buffer: ByteBuffer) {
+        lastHeard = .now()
+        isPinging = false
         unsafe buffer.withUnsafeReadableBytes { unsafe decoder.feed($0) }
         do {
             while let frame = try decoder.next() { try deliver(frame) }

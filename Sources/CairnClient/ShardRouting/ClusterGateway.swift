@@ -67,8 +67,16 @@ public final class ClusterGateway: GroupGateway {
     /// Ends all connections; calls under way fail, and later ones are refused.
     public func close() {
         isClosed = true
-        for case .open(let connection) in links.values { connection.assumeIsolated { $0.close() } }
-        links = [:]
+        let links = links
+        self.links = [:]
+        for link in links.values {
+            switch link {
+            case .open(let connection): connection.assumeIsolated { $0.close() }
+            // Their callers wait for an answer, and nobody else would give it.
+            case .connecting(let waiting): for body in waiting { body(nil) }
+            case .failed: break
+            }
+        }
     }
 
     private static func result(of answer: Result<Document, ConnectionError>) -> Result<GroupReply, GroupFailure> {
@@ -110,13 +118,18 @@ public final class ClusterGateway: GroupGateway {
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let eventLoop = eventLoop
         Task {
-            let connection = try? await WireConnection.connect(host: endpoint.host, port: endpoint.port, on: eventLoop)
+            let connection = try? await WireConnection.connect(
+                host: endpoint.host, port: endpoint.port, on: eventLoop, endsWhenSilent: true)
             eventLoop.execute { bound.value.connected(node, connection) }
         }
     }
 
     private func connected(_ node: NodeID, _ connection: WireConnection?) {
-        guard case .connecting(let waiting)? = links[node] else { return }
+        guard case .connecting(let waiting)? = links[node] else {
+            // The client was closed meanwhile.
+            connection?.assumeIsolated { $0.close() }
+            return
+        }
         links[node] = connection.map { .open($0) } ?? .failed(until: .now() + .milliseconds(200))
         for body in waiting { body(connection) }
     }
