@@ -209,11 +209,11 @@ public struct Collection<Element: Sendable>: Sendable {
         try await client.run(["drop": .string(BSONString(name))], in: database, timeout: timeout)
     }
 
-    private func encoded(_ element: Element) throws(ClientError) -> Document {
+    func encoded(_ element: Element) throws(ClientError) -> Document {
         do { return try encode(element) } catch { throw ClientError(.coding, "cannot be encoded: \(error)") }
     }
 
-    private func decoded(_ document: Document) throws(ClientError) -> Element {
+    func decoded(_ document: Document) throws(ClientError) -> Element {
         do { return try decode(document) } catch {
             throw ClientError(.coding, "a document is no \(Element.self): \(error)", reply: document)
         }

@@ -87,6 +87,51 @@ private struct Stone: Codable, Equatable, Sendable {
         }
     }
 
+    @Test func aDocumentIsChangedAndReturnedInOneStep() async throws {
+        try await withNode { address in
+            let client = try await CairnClient.connect(to: address)
+            let stones = client.database("hill").collection("stones", of: Stone.self)
+            let first = Stone(_id: 1, kind: "granite", weight: 1, marks: [])
+            let second = Stone(_id: 2, kind: "granite", weight: 2, marks: [])
+            try await stones.insertMany([first, second])
+
+            let heavier: Document = ["$inc": ["weight": 10.0]]
+            #expect(try await stones.findOneAndUpdate(["_id": 1], heavier) == first)
+            let changed = try await stones.findOneAndUpdate(["_id": 1], heavier, returning: .after)
+            #expect(changed?.weight == 21)
+            let heaviest = try await stones.findOneAndUpdate(
+                ["kind": "granite"], ["$set": ["kind": "slate"]], sort: ["weight": -1], returning: .after)
+            #expect(heaviest?._id == 1 && heaviest?.kind == "slate")
+            // A compare-and-set that compares in vain.
+            #expect(try await stones.findOneAndUpdate(["_id": 1, "kind": "granite"], heavier) == nil)
+            #expect(try await stones.findOne(["_id": 1])?.weight == 21)
+
+            let new: Document = ["$set": ["kind": "basalt", "marks": []]]
+            #expect(try await stones.findOneAndUpdate(["_id": 3], new) == nil)
+            #expect(try await stones.count(["_id": 3]) == 0)
+            #expect(try await stones.findOneAndUpdate(["_id": 3], new, upsert: true) == nil)
+            #expect(try await stones.count(["_id": 3]) == 1)
+            let inserted = try await stones.findOneAndUpdate(["_id": 4], new, upsert: true, returning: .after)
+            #expect(inserted?.kind == "basalt")
+
+            let other = Stone(_id: 2, kind: "marble", weight: nil, marks: ["x"])
+            #expect(try await stones.findOneAndReplace(["_id": 2], other) == second)
+            #expect(try await stones.findOneAndReplace(["_id": 9], other) == nil)
+            #expect(try await stones.findOneAndDelete(["_id": 2]) == other)
+            #expect(try await stones.findOneAndDelete(["_id": 2]) == nil)
+            let plain = client.database("hill").collection("stones")
+            let operators = await #expect(throws: ClientError.self) {
+                try await plain.findOneAndReplace(["_id": 1], ["$inc": ["weight": 1]])
+            }
+            #expect(operators?.code == .coding)
+            let typeError = await #expect(throws: ClientError.self) {
+                try await stones.findOneAndUpdate(["_id": 1], ["$inc": ["kind": 1]])
+            }
+            #expect(typeError?.serverCode == 14)
+            await client.close()
+        }
+    }
+
     @Test func errorsCarryMongoDBsNumbers() async throws {
         try await withNode { address in
             let client = try await CairnClient.connect(to: address)
