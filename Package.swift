@@ -133,6 +133,9 @@ let package = Package(
                 "CairnFiles", "CairnStorage", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/StorageBench", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "fault-workload", dependencies: ["CairnBSON", "CairnClient"], path: "Sources/FaultWorkload",
+            swiftSettings: swiftSettings),
 
         // Tests: a folder a module, and what they share.
         .target(

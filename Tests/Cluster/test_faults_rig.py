@@ -1,7 +1,9 @@
 """The rig that looks for broken promises finds them where they are, and only there."""
 
+import contextlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import socket
@@ -294,10 +296,20 @@ def faults(tmp_path, *words, timeout=300):
         [str(ROOT / "scripts/faults"), *words], env=environment, text=True, capture_output=True, timeout=timeout)
 
 
+def processes_with(text):
+    """Command lines of the processes that have it in their environment: nodes and clients of a run, by its folder."""
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if text.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
 def test_list_names_faults_and_workloads_and_what_does_not_exist_is_refused(tmp_path):
     done = faults(tmp_path, "list")
     assert done.returncode == 0, done.stderr
-    for name in ("sigkill", "pause", "one way", "register", "needs 5 nodes"):
+    for name in ("sigkill", "pause", "one way", "register", "swift-register", "needs 5 nodes"):
         assert name in done.stdout
     for words in (["run", "nonsense"], ["run", "ring", "--nodes", "3"], ["run", "sigkill", "--workloads", "nonsense"]):
         refused = faults(tmp_path, *words)
@@ -318,7 +330,28 @@ def test_a_short_run_keeps_every_promise_and_leaves_nothing_behind(tmp_path, wha
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_that_is_interrupted_ends_its_nodes(tmp_path):
+def test_clients_in_swift_go_on_after_each_fault(tmp_path):
+    names = [name for name in workload.REGISTRY if name.startswith("swift-")]
+    done = faults(tmp_path, "run", "sigkill", "--minutes", "0.5", "--seed", "2", "--keep", "--workloads", ",".join(names))
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert set(told["workloads"]) == set(names) and len(told["episodes"]) > 1
+    for name in names:
+        histories = list(pathlib.Path(told["folder"], "histories").glob(f"{name}-*.jsonl"))
+        assert len(histories) > 2, name
+        ends = []
+        for path in histories:
+            operations = [Operation(*json.loads(line)) for line in path.read_text().splitlines()]
+            ends.append(max(operation.ended for operation in operations))
+            assert sum(operation.outcome == OK for operation in operations) > 20, path
+            # Each client by itself, whether it knows all nodes or began with one. Names that are taken are an answer too.
+            answered = sorted(o.ended for o in operations if o.outcome == OK or o.error.startswith("11000"))
+            assert max(later - earlier for earlier, later in zip(answered, answered[1:])) < 10, path
+            assert answered[-1] > ends[-1] - 1, path
+        assert max(ends) - min(ends) < 10, f"a client of {name} ended before the others"
+
+
+def test_a_run_that_is_interrupted_leaves_no_process(tmp_path):
     environment = {"CAIRN_BINARY": str(ROOT / ".build/release/cairn"), **os.environ, "CAIRN_FAULTS_DIR": str(tmp_path / "runs")}
     process = subprocess.Popen(
         [str(ROOT / "scripts/faults"), "run", "pause", "--minutes", "2"], env=environment, text=True,
@@ -326,10 +359,12 @@ def test_a_run_that_is_interrupted_ends_its_nodes(tmp_path):
     for line in process.stderr:
         if "pause:" in line:
             break
+    running = " ".join(processes_with(environment["CAIRN_FAULTS_DIR"]))
+    assert "cairn serve" in running and "fault-workload" in running, running
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2 and "ended by SIGTERM" in said
-    assert subprocess.run(["pgrep", "-f", str(tmp_path / "runs")], capture_output=True).returncode == 1
+    assert processes_with(environment["CAIRN_FAULTS_DIR"]) == []
     assert not (tmp_path / "runs").exists()
 
 

@@ -8,5 +8,8 @@ build_product() {
     swift build --package-path "$2" --scratch-path "$3" -c "$4" --product "$1" ${flags[@]+"${flags[@]}"}
 }
 
+# build_fault_workload ROOT SCRATCH CONFIGURATION: builds the program by which scripts/faults loads a cluster through CairnClient.
+build_fault_workload() { build_product fault-workload "$@"; }
+
 # build_cairn ROOT SCRATCH CONFIGURATION: builds the product `cairn`.
 build_cairn() { build_product cairn "$@"; }

@@ -9,7 +9,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,11 +26,13 @@ TICK_SECONDS = 0.25
 SAMPLE_SECONDS = 0.5
 # Clients go on so long after the last fault.
 AFTERMATH_SECONDS = 12.0
+# Whatever a client waits for, its own limits end that sooner.
+STOP_SECONDS = 60.0
 # A run of all faults takes so long for each, unless it is told otherwise.
 MINUTES_EACH = 0.2
 # What all searches of a run's checkers may take together, and what is added for each minute of the run.
-SEARCH_SECONDS = 60.0
-SEARCH_SECONDS_EACH_MINUTE = 30.0
+SEARCH_SECONDS = 90.0
+SEARCH_SECONDS_EACH_MINUTE = 45.0
 
 
 @dataclasses.dataclass
@@ -75,12 +76,12 @@ class Outcome:
 class Workers:
     """A process of clients for each workload."""
 
-    def __init__(self, names, cluster, folder, seed, began):
+    def __init__(self, workloads, cluster, folder, seed, began):
         self.cluster, self.folder, self.processes = cluster, folder, {}
         self.tell_addresses()
-        for name in names:
+        for name, task in workloads.items():
             process = subprocess.Popen(
-                [sys.executable, "-m", "faults.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                task.worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 start_new_session=True, preexec_fn=die_with_parent)
             self.processes[name] = process
             process.stdin.write(json.dumps({
@@ -98,10 +99,18 @@ class Workers:
         for process in self.processes.values():
             with contextlib.suppress(OSError):
                 process.stdin.close()
-        failures = []
+            # Nothing more is to be written there.
+            process.stdin = None
+        failures, deadline = [], time.monotonic() + STOP_SECONDS
         for name, process in self.processes.items():
-            printed = process.stdout.read()
-            if process.wait() != 0:
+            try:
+                printed, _ = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                failures.append(f"the workload {name} did not end within {STOP_SECONDS:.0f} s: a client waits for ever")
+                continue
+            if process.returncode != 0:
                 failures.append(f"the workload {name} failed: {printed[-2000:]}")
         self.processes = {}
         if failures:

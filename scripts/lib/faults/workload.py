@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 import time
 
 from pymongo import MongoClient
@@ -104,6 +105,8 @@ class Workload:
     name = ""
     about = ""
     clients = 4
+    # The process of its clients.
+    worker = (sys.executable, "-m", "faults.worker")
 
     def prepare(self, db):
         """Before any client starts."""

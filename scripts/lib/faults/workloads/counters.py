@@ -15,7 +15,7 @@ class Counters(Workload):
     about = "$inc by update and by findAndModify, and reads"
 
     def act(self, client, elapsed):
-        collection = client.db.counter
+        collection = client.db[self.name]
         key = f"{client.random.randrange(KEYS)}/{generation(elapsed)}"
         draw = client.random.random()
         if draw < 0.4:
@@ -28,7 +28,7 @@ class Counters(Workload):
                 {"_id": key}, {"$inc": {"count": 1}}, upsert=True, return_document=ReturnDocument.AFTER)["count"])
 
     def read_back(self, db):
-        return {document["_id"]: document["count"] for document in db.counter.find()}
+        return {document["_id"]: document["count"] for document in db[self.name].find()}
 
     def verdicts(self, operations, final, budget):
         return [

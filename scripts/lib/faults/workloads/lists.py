@@ -13,7 +13,7 @@ class Lists(Workload):
     clients = 3
 
     def act(self, client, elapsed):
-        collection = client.db.list
+        collection = client.db[self.name]
         key = f"{client.random.randrange(KEYS)}/{generation(elapsed)}"
         if client.random.random() < 0.5:
             client.record("read", key, None, lambda: (collection.find_one({"_id": key}) or {}).get("values", []))

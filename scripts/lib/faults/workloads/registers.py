@@ -17,11 +17,11 @@ class Registers(Workload):
     clients = WRITERS + 2
 
     def act(self, client, elapsed):
-        collection = client.db.register
+        collection = client.db[self.name]
         key = f"{client.random.randrange(KEYS)}/{generation(elapsed)}"
         if client.number >= WRITERS:
             client.memory = client.memory or Crowd(client)
-            return client.memory.act("register", key, lambda document: document.get("value"))
+            return client.memory.act(self.name, key, lambda document: document.get("value"))
         draw = client.random.random()
         if draw < 0.45:
             read = client.record("read", key, None, lambda: (collection.find_one({"_id": key}) or {}).get("value"))

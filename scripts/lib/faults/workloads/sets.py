@@ -14,7 +14,7 @@ class Sets(Workload):
     about = "inserts, one and twenty at a time, and reads of everything"
 
     def act(self, client, elapsed):
-        collection = client.db.set
+        collection = client.db[self.name]
         # Reads of everything stay affordable if each is of a part, to which nothing is added after a while.
         part = f"{client.random.randrange(PARTS)}/{generation(elapsed, (20.0, 33.0))}"
         draw = client.random.randrange(READ_EVERY)
@@ -31,7 +31,7 @@ class Sets(Workload):
 
     def read_back(self, db):
         found = {}
-        for document in db.set.find({}, {"part": 1}):
+        for document in db[self.name].find({}, {"part": 1}):
             found.setdefault(document["part"], []).append(document["_id"])
         return found
 

@@ -15,16 +15,16 @@ class Uniques(Workload):
     about = "inserts that fight over the values of a unique index"
 
     def prepare(self, db):
-        db.unique.create_index("name", unique=True)
+        db[self.name].create_index("name", unique=True)
 
     def act(self, client, elapsed):
-        collection = client.db.unique
+        collection = client.db[self.name]
         name = f"{client.random.randrange(NAMES)}/{generation(elapsed, (2.0, 3.0))}"
         value = client.fresh()
         client.record("claim", name, value, lambda: collection.insert_one({"_id": value, "name": name}).acknowledged and None)
 
     def read_back(self, db):
-        return [(document["name"], document["_id"]) for document in db.unique.find()]
+        return [(document["name"], document["_id"]) for document in db[self.name].find()]
 
     def verdicts(self, operations, final, budget):
         """A name has one owner: the one that was told so, if anybody was; and it is nobody who was refused."""
