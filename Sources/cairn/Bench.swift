@@ -11,14 +11,25 @@ struct Bench: AsyncParsableCommand {
             acknowledged by a majority's disks. Each connection has one operation under way at a time, or as many \
             as --per-connection says, as the tasks of a program have that share one client. The collection \
             bench.stones is dropped before and after, unless --keep says otherwise.
+
+            The workload "command" sends the command that --command gives, in extended JSON, to --database, and leaves \
+            alone what is there; {"$random": N} in it stands for another whole number below N each time.
             """)
 
     enum Workload: String, CaseIterable, ExpressibleByArgument {
-        case insert, insertMany, read, update
+        case insert, insertMany, read, update, command
     }
 
-    @Argument(help: ArgumentHelp("Workloads: insert, insertMany, read, update (default: all).", valueName: "workload"))
-    var workloads: [Workload] = Workload.allCases
+    @Argument(
+        help: ArgumentHelp(
+            "Workloads: insert, insertMany, read, update (default: all of these), command.", valueName: "workload"))
+    var workloads: [Workload] = [.insert, .insertMany, .read, .update]
+
+    @Option(help: ArgumentHelp("What the workload command sends.", valueName: "json"))
+    var command: String?
+
+    @Option(help: ArgumentHelp("Where it is sent to.", valueName: "name"))
+    var database = "test"
 
     @Option(help: ArgumentHelp("Any node of the cluster.", valueName: "address"))
     var address = "127.0.0.1:27017"
@@ -54,6 +65,14 @@ struct Bench: AsyncParsableCommand {
         guard (1...10_000).contains(perConnection) else {
             throw ValidationError("--per-connection must be in 1...10000")
         }
+        guard workloads.contains(.command) == (command != nil) else {
+            throw ValidationError("the workload command needs --command, and no other takes one")
+        }
+        if let command {
+            do { _ = try BenchCommand(database: database, text: command) } catch {
+                throw ValidationError("--command: \(error)")
+            }
+        }
         guard seconds > 0, documents > 0, (1...100_000).contains(batch) else {
             throw ValidationError("--seconds and --documents must be above 0, --batch in 1...100000")
         }
@@ -81,19 +100,20 @@ struct Bench: AsyncParsableCommand {
             numbers: Set(1...8))
         var rows: [String] = []
         do {
-            try await target.prepare(documents: documents, keepsCollection: keep)
+            let usesStones = workloads.contains { $0 != .command }
+            if usesStones { try await target.prepare(documents: documents, keepsCollection: keep) }
             for workload in workloads {
+                let load = try load(of: workload)
                 for count in counts {
                     let result = try await target.measure(
-                        workload, connections: count, perConnection: perConnection, duration: .seconds(seconds),
-                        documents: documents, batch: batch)
+                        load, connections: count, perConnection: perConnection, duration: .seconds(seconds))
                     let label = perConnection == 1 ? "\(count)" : "\(count)x\(perConnection)"
                     table.add(result.cells(workload: workload.rawValue, connections: label))
                     rows.append(result.json(workload: workload.rawValue, connections: label))
                     print("\r\(workload.rawValue) with \(label): \(Int(result.documentsPerSecond)) documents/s        ")
                 }
             }
-            try await target.finish(keepsCollection: keep)
+            try await target.finish(keepsCollection: keep || !usesStones)
         } catch {
             print("cairn bench: \(error)")
             throw ExitCode(1)
@@ -101,6 +121,16 @@ struct Bench: AsyncParsableCommand {
         print("\n" + table.text)
         if json {
             print(#"{"bench": "cairn", "machine": "\#(MachineLine.text)", "rows": [\#(rows.joined(separator: ", "))]}"#)
+        }
+    }
+
+    private func load(of workload: Workload) throws -> BenchLoad {
+        switch workload {
+        case .insert: .insert
+        case .insertMany: .insertMany(batch: batch)
+        case .read: .read(documents: documents)
+        case .update: .update(documents: documents)
+        case .command: .command(try BenchCommand(database: database, text: command ?? ""))
         }
     }
 }

@@ -363,3 +363,28 @@ def test_validate_compares_indexes_with_documents(db):
     with pytest.raises(OperationFailure) as refused:
         db.command("validate", "stones", repair=True)
     assert refused.value.code == 115
+
+
+def test_the_fields_of_a_reference_are_found_everywhere(db):
+    """`$ref`, `$id` and `$db` are the only names with a dollar that paths may contain; mappers lean on them."""
+    db.makers.insert_many([{"_id": n, "name": f"maker {n}"} for n in range(3)])
+    db.stones.insert_many([{"_id": n, "maker": bson.DBRef("makers", n % 3), "n": n} for n in range(9)])
+    db.stones.create_index([("maker.$id", 1), ("n", -1)])
+    assert [d["_id"] for d in db.stones.find({"maker.$id": 1}).sort("n", -1)] == [7, 4, 1]
+    assert [d["_id"] for d in db.stones.find({"maker": bson.DBRef("makers", 2)}).sort("maker.$id", 1).sort("_id", 1)] == [2, 5, 8]
+    assert db.stones.find_one({"_id": 4}, {"maker.$id": 1}) == {"_id": 4, "maker": {"$id": 1}}
+    assert db.stones.distinct("maker.$id") == [0, 1, 2]
+    joined = list(db.stones.aggregate([
+        {"$match": {"maker.$id": {"$gt": 0}}},
+        {"$lookup": {"from": "makers", "localField": "maker.$id", "foreignField": "_id", "as": "by"}},
+        {"$lookup": {"from": "makers", "let": {"id": "$maker.$id"}, "as": "same", "pipeline": [
+            {"$match": {"$expr": {"$eq": ["$_id", "$$id"]}}}]}},
+        {"$unwind": "$by"}, {"$group": {"_id": "$maker.$id", "names": {"$addToSet": "$by.name"}, "same": {"$first": "$same.name"}}},
+        {"$sort": {"_id": 1}},
+    ]))
+    assert joined == [{"_id": n, "names": [f"maker {n}"], "same": [f"maker {n}"]} for n in (1, 2)]
+    db.stones.update_one({"_id": 0}, {"$set": {"maker.$id": 2}})
+    assert db.stones.find_one({"_id": 0})["maker"] == bson.DBRef("makers", 2)
+    with pytest.raises(OperationFailure) as refused:
+        list(db.stones.aggregate([{"$project": {"x": "$maker.$other"}}]))
+    assert refused.value.code == 16410

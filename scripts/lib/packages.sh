@@ -9,6 +9,7 @@ install_packages() {
     demo | bench-failover) wanted+=(python3 python3-venv) ;;
     compare) wanted+=(python3 etcd-server nghttp2-client postgresql) ;;
     bench-replication) wanted+=(python3 etcd-server nghttp2-client) ;;
+    bench-documents) wanted+=(python3 python3-venv postgresql) ;;
     bench-storage) wanted+=(python3 rocksdb-tools) ;;
     bench-groups) wanted+=(python3 python3-venv) ;;
     faults)

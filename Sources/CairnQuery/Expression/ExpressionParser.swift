@@ -71,11 +71,15 @@ struct ExpressionParser {
         }
     }
 
-    /// A path as expressions take it: components are neither empty nor start with `$`.
+    /// The fields of a DBRef, the only names with a dollar that paths may contain.
+    private static let referenceFields: [BSONString] = ["$id", "$ref", "$db"]
+
+    /// A path as expressions take it: components are neither empty nor start with `$`, those of a DBRef excepted.
     static func fieldPath(_ name: String) throws(QueryError) -> FieldPath {
         if name.hasSuffix(".") { throw QueryError(ErrorCode(40353), "FieldPath must not end with a '.'.") }
         let path = try FieldPath(name)
-        for component in path.components where component.name.utf8.first == 0x24 {
+        for component in path.components
+        where component.name.utf8.first == 0x24 && !referenceFields.contains(component.name) {
             throw QueryError(
                 .dollarFieldPathComponent,
                 "FieldPath field names may not start with '$'. Consider using $getField or $setField.")
