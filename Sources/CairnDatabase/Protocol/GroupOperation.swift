@@ -5,16 +5,18 @@
 public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// Stores `documents`, each with `_id` as its first field (the router adds it).
     ///
-    /// body `{ordered: bool = true}` → body `{n, writeErrors: [{index, code, errmsg, keyPattern?, keyValue?, errInfo?}]}`
-    /// (the array is there only when it has elements; `index` counts within `documents`).
+    /// body `{ordered: bool = true, bypassDocumentValidation?, each?}` → body `{n, writeErrors: [{index, code, errmsg, keyPattern?, keyValue?, errInfo?}]}`
+    /// (the array is there only when it has elements; `index` counts within `documents`). With `each` the answer of this and
+    /// the next two has an array `each` of all statements' `n` and `nModified` by turns.
     case insert = 1
-    /// Changes documents; `documents` are statements `{q, u, multi?, upsert?, arrayFilters?, c?, hint?}`.
+    /// Changes documents; `documents` are statements `{q, u, multi?, upsert?, arrayFilters?, c?, hint?, sort?}`.
     ///
-    /// body `{ordered: bool = true}` → body `{n, nModified, upserted: [{index, _id}], writeErrors}` (`n` counts upserts too).
+    /// body `{ordered: bool = true, let?, bypassDocumentValidation?, each?}` → body `{n, nModified, upserted: [{index, _id}],
+    /// writeErrors}` (`n` counts upserts too). Like those of all operations, the variables in `let` are values.
     case update = 2
     /// Removes documents; `documents` are statements `{q, limit: 0 | 1, hint?}`.
     ///
-    /// body `{ordered: bool = true}` → body `{n, writeErrors}`.
+    /// body `{ordered: bool = true, let?, each?}` → body `{n, writeErrors}`.
     case delete = 3
     /// MongoDB's command: body `{query, sort, update | remove, new, fields, upsert, arrayFilters, hint}`
     /// → body `{lastErrorObject: {n, updatedExisting?, upserted?}, value: document | null}`.

@@ -8,14 +8,11 @@ extension Evaluator {
     ) throws -> GroupReply {
         var run = try beginStatements(request, context)
         try lookAhead(request.documents, in: collection)
-        var queryContext = queryContext(context)
-        if let variables = request.body["let"]?.asDocument {
-            queryContext.variables = variables.map { ($0.name.string, $0.value) }
-        }
+        var queryContext = queryContext(context, of: request.body)
         for (index, document) in request.documents.enumerated() {
             if run.isStopped { break }
             if let earlier = run.earlierResult(index) {
-                run.n += Int(earlier.n)
+                run.count(index, earlier)
                 continue
             }
             try statement(index, of: &run, context) { run throws in
@@ -48,8 +45,9 @@ extension Evaluator {
                         if isBatchFull { closeBatch(nowMilliseconds: context.nowMilliseconds) }
                     }
                 }
-                run.n += Int(n)
-                run.executed(index, StatementResult(n: n))
+                let result = StatementResult(n: n)
+                run.count(index, result)
+                run.executed(index, result)
             }
         }
         run.flush(into: self)

@@ -13,10 +13,7 @@ extension Evaluator {
             return Self.reply(earlier, isRemove: isRemove)
         }
 
-        var queryContext = queryContext(context)
-        if let variables = body["let"]?.asDocument {
-            queryContext.variables = variables.map { ($0.name.string, $0.value) }
-        }
+        var queryContext = queryContext(context, of: body)
         let returnsNew = body["new"]?.isTruthy ?? false
         let arguments = try FindArguments(body)
         let collation = arguments.collation(in: collection)

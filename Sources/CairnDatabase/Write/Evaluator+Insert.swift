@@ -17,7 +17,7 @@ extension Evaluator {
         for (index, document) in request.documents.enumerated() {
             if run.isStopped { break }
             if run.earlierResult(index) != nil {
-                run.n += 1
+                run.count(index, StatementResult())
                 continue
             }
             try statement(index, of: &run, context) { run throws in
@@ -27,7 +27,7 @@ extension Evaluator {
                 guard let key else { throw Self.badID(document) }
                 try insert(
                     document, record: key, into: collection, isAbsent: index < isAbsent.count && isAbsent[index])
-                run.n += 1
+                run.count(index, StatementResult())
                 run.executed(index, StatementResult())
             }
         }
@@ -72,7 +72,7 @@ extension Evaluator {
             throw QueryError.duplicateKey(
                 namespace: collection.descriptor.namespace, index: "_id_", pattern: ["_id": 1], value: ["_id": id])
         }
-        try collection.validation?.check(document, replacing: nil)
+        try validation(of: collection)?.check(document, replacing: nil)
         if collection.indexes.isEmpty {
             put(key, document.bytes)
         } else {

@@ -10,8 +10,10 @@ struct StatementRun {
     private var isRecordChanged = false
     let isOrdered: Bool
 
-    var n = 0
-    var nModified = 0
+    private var n = 0
+    private var nModified = 0
+    /// What each statement came to, `n` and `nModified` by turns, when the sender wants to know.
+    private var each: [Int32]?
     private var upserted: [Value] = []
     private var errors: [Value] = []
 
@@ -20,6 +22,7 @@ struct StatementRun {
         self.session = session
         self.record = record
         isOrdered = request.body["ordered"]?.asBool ?? true
+        if request.body["each"]?.asBool == true { each = Array(repeating: 0, count: 2 * request.documents.count) }
     }
 
     var hasErrors: Bool { !errors.isEmpty }
@@ -33,6 +36,14 @@ struct StatementRun {
     /// The result of an earlier execution of the statement at `index`.
     func earlierResult(_ index: Int) -> StatementResult? {
         record?.result(of: statementID(index))
+    }
+
+    /// Adds what the statement at `index` came to, now or in an earlier execution.
+    mutating func count(_ index: Int, _ result: StatementResult) {
+        n += Int(result.n)
+        nModified += Int(result.nModified)
+        each?[2 * index] = result.n
+        each?[2 * index + 1] = result.nModified
     }
 
     /// Notes that the statement at `index` was executed. What changed nothing is not remembered: it may be tried again,
@@ -74,6 +85,7 @@ struct StatementRun {
         if counts { body.append("nModified", Int32(nModified)) }
         if !upserted.isEmpty { body.append("upserted", BSONArray(upserted)) }
         if !errors.isEmpty { body.append("writeErrors", BSONArray(errors)) }
+        if let each { body.append("each", BSONArray(each.map { .int32($0) })) }
         return GroupReply(body: body.finish())
     }
 }

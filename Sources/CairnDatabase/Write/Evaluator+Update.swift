@@ -13,6 +13,8 @@ struct UpdateStatement {
     let supplied: Update?
     /// How it compares strings; nil for by their bytes.
     let collation: Collation?
+    /// Which of several documents that match is meant: the first in this order.
+    let sort: SortSpecification?
 
     init(
         _ document: Document, updateName: String = "u", in collection: CollectionState, context: QueryContext
@@ -45,6 +47,10 @@ struct UpdateStatement {
         } else {
             supplied = nil
         }
+        sort = try find.sort.map { [collation] in try SortSpecification(parsing: $0, collation: collation) }
+        if isMulti, sort != nil {
+            throw QueryError(.failedToParse, "Cannot specify sort with multi=true")
+        }
         if isMulti, update.kind == .replacement {
             throw QueryError(.failedToParse, "multi update is not supported for replacement-style update")
         }
@@ -52,8 +58,12 @@ struct UpdateStatement {
 }
 
 extension Evaluator {
-    func queryContext(_ context: EvaluationContext) -> QueryContext {
-        QueryContext(nowMilliseconds: Int64(clamping: context.nowMilliseconds), randomSeed: clock.last.rawValue)
+    /// - Parameter command: whose `let` has the values of variables, if it has any.
+    func queryContext(_ context: EvaluationContext, of command: Document) -> QueryContext {
+        QueryContext(
+            nowMilliseconds: Int64(clamping: context.nowMilliseconds),
+            variables: command["let"]?.asDocument?.map { ($0.name.string, $0.value) } ?? [],
+            randomSeed: clock.last.rawValue)
     }
 
     func update(
@@ -61,12 +71,11 @@ extension Evaluator {
     ) throws -> GroupReply {
         var run = try beginStatements(request, context)
         try lookAhead(request.documents, in: collection)
-        let queryContext = queryContext(context)
+        let queryContext = queryContext(context, of: request.body)
         for (index, document) in request.documents.enumerated() {
             if run.isStopped { break }
             if let earlier = run.earlierResult(index) {
-                run.n += Int(earlier.n)
-                run.nModified += Int(earlier.nModified)
+                run.count(index, earlier)
                 if let id = earlier.upserted { run.addUpserted(index, id) }
                 continue
             }
@@ -84,7 +93,7 @@ extension Evaluator {
                         if isBatchFull { closeBatch(nowMilliseconds: context.nowMilliseconds) }
                     }
                 } else if let found = try firstMatch(
-                    statement.filter, nil, statement.find.hint, collection, statement.collation,
+                    statement.filter, statement.sort, statement.find.hint, collection, statement.collation,
                     record: statement.find.record)
                 {
                     result.n = 1
@@ -96,8 +105,7 @@ extension Evaluator {
                     result = StatementResult(n: 1, nModified: 0, upserted: inserted["_id"])
                     run.addUpserted(index, inserted["_id"] ?? .null)
                 }
-                run.n += Int(result.n)
-                run.nModified += Int(result.nModified)
+                run.count(index, result)
                 run.executed(index, result)
             }
         }
@@ -121,7 +129,7 @@ extension Evaluator {
             try willWrite(outcome.document)
             return outcome
         }
-        try collection.validation?.check(outcome.document, replacing: old)
+        try validation(of: collection)?.check(outcome.document, replacing: old)
         if collection.indexes.isEmpty {
             try willWrite(outcome.document)
             put(record, outcome.document.bytes)

@@ -32,6 +32,9 @@ final class Evaluator {
     private var inFlight: [(version: Version, position: TipPosition)] = []
     private(set) var appliedPosition: TipPosition = 0
 
+    /// Whether the request at hand is exempt from the rules of its collection (`bypassDocumentValidation`).
+    private var bypassesValidation = false
+
     var sessions: [SessionID: SessionRecord] = [:]
     var claims: [SessionID: WriteClaim] = [:]
     /// For upserts that name no `_id`.
@@ -142,6 +145,7 @@ final class Evaluator {
     ) throws -> Evaluation {
         limit.setMayUseDisk(mode == .any)
         defer { limit.setMayUseDisk(true) }
+        bypassesValidation = request.body["bypassDocumentValidation"]?.isTruthy ?? false
         let before = (openPosition, batch.count)
         let reply: GroupReply
         switch request.operation {
@@ -163,6 +167,11 @@ final class Evaluator {
         }
         let wrote = before != (openPosition, batch.count)
         return Evaluation(.answer(.reply(reply)), restsOn: lastPosition, wrote: wrote)
+    }
+
+    /// The rule that documents of the request at hand have to keep.
+    func validation(of collection: CollectionState) -> DocumentValidation? {
+        bypassesValidation ? nil : collection.validation
     }
 
     /// The collection that a write is about, once the epochs agree.

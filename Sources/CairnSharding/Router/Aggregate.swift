@@ -62,7 +62,7 @@ extension Router {
     }
 
     /// The values of a command's `let`, whose expressions depend on no document.
-    private func values(of variables: Document?) throws(QueryError) -> Document? {
+    func values(of variables: Document?) throws(QueryError) -> Document? {
         guard let variables else { return nil }
         let context = QueryContext(nowMilliseconds: clock.wallMilliseconds)
         var builder = DocumentBuilder()

@@ -7,7 +7,7 @@ extension Router {
     func delete(_ command: ClientCommand) async throws(QueryError) -> Document {
         let namespace = try namespace(of: command)
         let documents = try statements(of: command, field: "deletes")
-        let ids = try statementIDs(of: command, count: documents.count)
+        let ids = try Router.statementIDs(of: command, count: documents.count)
         var statements: [WriteStatement] = []
         statements.reserveCapacity(documents.count)
         for (index, document) in documents.enumerated() {
@@ -33,7 +33,8 @@ extension Router {
         defer { if command.session == nil { giveBack(stamp) } }
         let writer = StatementWriter(
             router: self, operation: .delete, namespace: namespace, stamp: stamp, isClients: command.session != nil,
-            variables: try command.body.nested("let"), deadline: command.deadline!)
+            variables: try values(of: try command.body.nested("let")), options: WriteOptions(command.body),
+            deadline: command.deadline!)
         try await writer.run(statements, ordered: command.body.flag("ordered") ?? true)
 
         var builder = DocumentBuilder()

@@ -12,7 +12,8 @@ import CairnStorage
 extension Router {
     func find(_ command: ClientCommand) async throws(QueryError) -> Document {
         let namespace = try namespace(of: command)
-        let query = try FindArguments(command.body)
+        var query = try FindArguments(command.body)
+        query.variables = try values(of: query.variables)
         let deadline = command.deadline!
         var retries = StaleRetries()
         var isFresh = false

@@ -10,6 +10,9 @@ extension Router {
         let namespace = try namespace(of: command)
         try refuseCatalogWrite(namespace)
         let deadline = command.deadline!
+        let variables = try values(of: try command.body.nested("let"))
+        var command = command
+        if let variables { command.body.set("let", .document(variables)) }
         let filter = try command.body.nested("query") ?? Document()
         let sort = try command.body.nested("sort")
         let given = try command.body.nested("collation")
@@ -65,7 +68,8 @@ extension Router {
                     }
                 }
                 if let (group, id) = try await firstMatch(
-                    filter, sort: sort, given, hint: command.body["hint"], in: current, deadline: deadline)
+                    filter, sort: sort, given, hint: command.body["hint"], variables, in: current,
+                    deadline: deadline)
                 {
                     var body = command.body
                     var narrowed = filter.and(id: id)
@@ -87,7 +91,7 @@ extension Router {
                     continue
                 }
                 guard isUpsert else { break }
-                let id = try upsertIDOrFail(filter: filter, update: update)
+                let id = try upsertIDOrFail(filter: filter, update: update, variables: variables)
                 return Router.findAndModifyReply(
                     try await carryOut(
                         command.body, on: Targeting.group(of: id, in: current), filter: filter.and(id: id),
@@ -144,9 +148,11 @@ extension Router {
         }
     }
 
-    private func upsertIDOrFail(filter: Document, update: Value?) throws(CommandFailure) -> Value {
+    private func upsertIDOrFail(
+        filter: Document, update: Value?, variables: Document?
+    ) throws(CommandFailure) -> Value {
         do throws(QueryError) {
-            return try upsertID(filter: filter, update: update)
+            return try upsertID(filter: filter, update: update, variables: variables)
         } catch {
             throw .error(error)
         }
@@ -172,8 +178,8 @@ extension Router {
 
     /// The first document in the sort's order, over all groups.
     private func firstMatch(
-        _ filter: Document, sort: Document?, _ given: Document?, hint: Value?, in descriptor: CollectionDescriptor,
-        deadline: UInt64
+        _ filter: Document, sort: Document?, _ given: Document?, hint: Value?, _ variables: Document?,
+        in descriptor: CollectionDescriptor, deadline: UInt64
     ) async throws(CommandFailure) -> (group: UInt32, id: Value)? {
         let groups: [UInt32]
         let order: SortSpecification?
@@ -190,6 +196,7 @@ extension Router {
         if let sort { body.set("sort", .document(sort)) } else { body.set("projection", ["_id": 1]) }
         if let hint { body.set("hint", hint) }
         if let given { body.set("collation", .document(given)) }
+        if let variables { body.set("let", .document(variables)) }
         let questions = groups.map { group in
             Question(
                 GroupID(group),
@@ -216,7 +223,7 @@ extension Router {
 }
 
 extension SortSpecification {
-    fileprivate func isBefore(_ left: Document, _ right: Document) throws(CommandFailure) -> Bool {
+    func isBefore(_ left: Document, _ right: Document) throws(CommandFailure) -> Bool {
         do throws(QueryError) {
             return try compare(left, right) < 0
         } catch {

@@ -18,10 +18,30 @@ import CairnReplication
 extension Router {
     func insert(_ command: ClientCommand) async throws(QueryError) -> Document {
         let namespace = try namespace(of: command)
-        var documents = try statements(of: command, field: "documents")
+        let documents = try statements(of: command, field: "documents")
         let deadline = command.deadline!
         let ordered = command.body.flag("ordered") ?? true
-        var batch = InsertBatch(statementIDs: try statementIDs(of: command, count: documents.count))
+        let batch = try insertBatch(
+            documents, statementIDs: try Router.statementIDs(of: command, count: documents.count))
+
+        let stamp = command.session ?? command.routersStamp ?? takeSession()
+        defer { if command.session == nil { giveBack(stamp) } }
+        let writer = InsertWriter(
+            router: self, namespace: namespace, batch: batch, stamp: stamp, isClients: command.session != nil,
+            options: WriteOptions(command.body), deadline: deadline)
+        try await writer.run(ordered: ordered)
+
+        var builder = DocumentBuilder()
+        builder.append("n", .int32(Int32(clamping: writer.stored)))
+        Router.append(writeErrors: writer.errors, to: &builder)
+        builder.append("ok", .double(1))
+        return builder.finish()
+    }
+
+    /// The documents as the groups take them.
+    func insertBatch(_ documents: [Document], statementIDs: [Int32]) throws(QueryError) -> InsertBatch {
+        var documents = documents
+        var batch = InsertBatch(statementIDs: statementIDs)
         batch.reserve(documents.count)
         for index in documents.indices {
             let (document, id, isOurs) = try withID(documents[index])
@@ -30,19 +50,7 @@ extension Router {
             batch.idsAreOurs = batch.idsAreOurs && isOurs
         }
         batch.documents = documents
-
-        let stamp = command.session ?? command.routersStamp ?? takeSession()
-        defer { if command.session == nil { giveBack(stamp) } }
-        let writer = InsertWriter(
-            router: self, namespace: namespace, batch: batch, stamp: stamp, isClients: command.session != nil,
-            deadline: deadline)
-        try await writer.run(ordered: ordered)
-
-        var builder = DocumentBuilder()
-        builder.append("n", .int32(Int32(clamping: writer.stored)))
-        Router.append(writeErrors: writer.errors, to: &builder)
-        builder.append("ok", .double(1))
-        return builder.finish()
+        return batch
     }
 
     /// The document with `_id` as its first field, which is where the groups expect it.
@@ -67,7 +75,7 @@ extension Router {
     }
 }
 
-private struct InsertBatch {
+struct InsertBatch {
     var documents: [Document] = []
     private(set) var ids: [Value] = []
     /// The hash of each `_id`'s encoding, which tells most different ones apart.
@@ -96,7 +104,7 @@ private struct InsertBatch {
 }
 
 /// Carries one insert command through.
-private final class InsertWriter {
+final class InsertWriter {
     private let router: Router
     private let namespace: Namespace
     private let batch: InsertBatch
@@ -104,15 +112,18 @@ private final class InsertWriter {
     /// Whether the client numbered the write, so that it may be a repetition of one that was carried out in part.
     private let isClients: Bool
     private let deadline: UInt64
+    private let options: WriteOptions
     private var descriptor: CollectionDescriptor!
 
     private(set) var stored = 0
     private(set) var errors: [(index: Int, error: Document)] = []
 
     init(
-        router: Router, namespace: Namespace, batch: InsertBatch, stamp: SessionStamp, isClients: Bool, deadline: UInt64
+        router: Router, namespace: Namespace, batch: InsertBatch, stamp: SessionStamp, isClients: Bool,
+        options: WriteOptions, deadline: UInt64
     ) {
         self.router = router
+        self.options = options
         self.namespace = namespace
         self.batch = batch
         self.stamp = stamp
@@ -323,9 +334,11 @@ private final class InsertWriter {
     }
 
     private func question(_ group: UInt32, _ indexes: ArraySlice<Int>, ordered: Bool) -> Question {
+        var body: Document = ordered ? Document() : ["ordered": false]
+        options.set(in: &body)
         let request = GroupRequest(
             .insert, collection: descriptor.id, epoch: descriptor.epoch, session: stamp,
-            statementIDs: indexes.map { batch.statementIDs[$0] }, body: ordered ? Document() : ["ordered": false],
+            statementIDs: indexes.map { batch.statementIDs[$0] }, body: body,
             documents: indexes.map { batch.documents[$0] })
         return Question(GroupID(group), request, descriptor)
     }

@@ -7,7 +7,7 @@ extension Router {
     func update(_ command: ClientCommand) async throws(QueryError) -> Document {
         let namespace = try namespace(of: command)
         let documents = try statements(of: command, field: "updates")
-        let ids = try statementIDs(of: command, count: documents.count)
+        let ids = try Router.statementIDs(of: command, count: documents.count)
         var statements: [WriteStatement] = []
         statements.reserveCapacity(documents.count)
         for (index, document) in documents.enumerated() {
@@ -19,6 +19,9 @@ extension Router {
                 throw QueryError(
                     .missingRequiredField, "BSON field 'update.updates.u' is missing but a required field")
             }
+            if document["sort"] != nil, document.flag("multi") == true {
+                throw QueryError(.failedToParse, "Cannot specify sort with multi=true")
+            }
             statements.append(
                 WriteStatement(
                     index: index, id: ids[index], document: document, filter: filter,
@@ -29,7 +32,8 @@ extension Router {
         defer { if command.session == nil { giveBack(stamp) } }
         let writer = StatementWriter(
             router: self, operation: .update, namespace: namespace, stamp: stamp, isClients: command.session != nil,
-            variables: try command.body.nested("let"), deadline: command.deadline!)
+            variables: try values(of: try command.body.nested("let")), options: WriteOptions(command.body),
+            deadline: command.deadline!)
         try await writer.run(statements, ordered: command.body.flag("ordered") ?? true)
 
         let outcome = writer.outcome

@@ -37,7 +37,7 @@ extension Router {
     }
 
     /// The number of each statement: `stmtIds` of the command, or its place.
-    func statementIDs(of command: ClientCommand, count: Int) throws(QueryError) -> [Int32] {
+    static func statementIDs(of command: ClientCommand, count: Int) throws(QueryError) -> [Int32] {
         if let given = try command.body.list("stmtIds") {
             let ids: [Int32] = given.compactMap { if case .int32(let id) = $0 { id } else { nil } }
             guard ids.count == count else {

@@ -33,6 +33,8 @@ struct WriteOutcome {
     var modified: Int64 = 0
     var upserted: [(index: Int, id: Value)] = []
     var errors: [(index: Int, error: Document)] = []
+    /// What each statement matched and modified, by its place in the command; only when that is wanted.
+    var each: [Int: (matched: Int64, modified: Int64)] = [:]
 }
 
 /// Carries the statements of one `update` or `delete` command through.
@@ -51,16 +53,19 @@ final class StatementWriter {
     private let stamp: SessionStamp
     private let isClients: Bool
     private let deadline: UInt64
+    /// Values, no expressions: the groups take them as they are.
     private let variables: Document?
+    private let options: WriteOptions
     private var descriptor: CollectionDescriptor?
 
     private(set) var outcome = WriteOutcome()
 
     init(
         router: Router, operation: GroupOperation, namespace: Namespace, stamp: SessionStamp, isClients: Bool,
-        variables: Document?, deadline: UInt64
+        variables: Document?, options: WriteOptions, deadline: UInt64
     ) {
         self.router = router
+        self.options = options
         self.operation = operation
         self.namespace = namespace
         self.stamp = stamp
@@ -184,6 +189,7 @@ final class StatementWriter {
     ) -> Question {
         var body: Document = ordered ? Document() : ["ordered": false]
         if let variables { body.set("let", .document(variables)) }
+        options.set(in: &body)
         let request = GroupRequest(
             operation, collection: descriptor!.id, epoch: descriptor!.epoch, session: stamp, statementIDs: ids,
             attempt: attempt, body: body, documents: documents)
@@ -194,6 +200,11 @@ final class StatementWriter {
     private func note(_ reply: GroupReply, _ statements: [WriteStatement]) throws(CommandFailure) {
         outcome.matched += try reply.body.countField("n")
         if operation == .update { outcome.modified += try reply.body.countField("nModified") }
+        if options.wantsEach {
+            for (position, counts) in try reply.body.eachCounts() where position < statements.count {
+                add(counts, of: statements[position])
+            }
+        }
         for (position, id) in try reply.body.upsertedIDs() where position < statements.count {
             outcome.upserted.append((statements[position].index, id))
         }
@@ -201,6 +212,11 @@ final class StatementWriter {
             let index = statements[position].index
             outcome.errors.append((index, Router.writeError(error, at: index)))
         }
+    }
+
+    private func add(_ counts: (matched: Int64, modified: Int64), of statement: WriteStatement) {
+        let former = outcome.each[statement.index] ?? (0, 0)
+        outcome.each[statement.index] = (former.matched + counts.matched, former.modified + counts.modified)
     }
 
     // MARK: statements that concern several groups
@@ -303,8 +319,10 @@ final class StatementWriter {
             let executed = try await router.executed(
                 stamp, statementIDs: [statement.id], attempt: attempt, groups: groups, deadline: deadline)
             guard let result = executed[statement.id] else { return false }
-            outcome.matched += try result.integer("n") ?? 0
-            outcome.modified += try result.integer("nModified") ?? 0
+            let counts = (matched: try result.integer("n") ?? 0, modified: try result.integer("nModified") ?? 0)
+            outcome.matched += counts.matched
+            outcome.modified += counts.modified
+            if options.wantsEach { add(counts, of: statement) }
             if let id = result["upserted"] { outcome.upserted.append((statement.index, id)) }
             return true
         } catch {
@@ -312,14 +330,15 @@ final class StatementWriter {
         }
     }
 
-    /// A document that matches, from the first group that has one.
+    /// A document that matches: from the first group that has one, or the first in the statement's order.
     private func candidate(
         for statement: WriteStatement, groups: [UInt32]
     ) async throws(CommandFailure) -> (group: UInt32, id: Value)? {
         var body: Document = [
-            "filter": .document(statement.filter), "projection": ["_id": 1], "limit": 1, "batchSize": 1,
-            "singleBatch": true,
+            "filter": .document(statement.filter), "limit": 1, "batchSize": 1, "singleBatch": true,
         ]
+        let order = try sortSpecification(of: statement)
+        if let sort = statement.document["sort"] { body.set("sort", sort) } else { body.set("projection", ["_id": 1]) }
         if let hint = statement.document["hint"] { body.set("hint", hint) }
         if let collation = statement.collation { body.set("collation", .document(collation)) }
         if let variables { body.set("let", .document(variables)) }
@@ -329,16 +348,31 @@ final class StatementWriter {
                 GroupRequest(.find, collection: descriptor!.id, epoch: descriptor!.epoch, body: body), descriptor)
         }
         let replies = try await router.ask(questions, deadline: deadline).replies()
+        var best: (group: UInt32, document: Document)?
         for (group, reply) in zip(groups, replies) {
-            if let id = reply.documents.first?["_id"] { return (group, id) }
+            guard let document = reply.documents.first else { continue }
+            if let former = best {
+                guard let order, try order.isBefore(document, former.document) else { continue }
+            }
+            best = (group, document)
         }
-        return nil
+        return best.flatMap { best in best.document["_id"].map { (best.group, $0) } }
+    }
+
+    private func sortSpecification(of statement: WriteStatement) throws(CommandFailure) -> SortSpecification? {
+        do throws(QueryError) {
+            guard let sort = try statement.document.nested("sort"), !sort.isEmpty else { return nil }
+            return try SortSpecification(parsing: sort, collation: try collation(of: statement, in: descriptor!))
+        } catch {
+            throw .error(error)
+        }
     }
 
     /// Nothing matched: the new document goes to the group of its `_id`.
     private func upsert(_ statement: WriteStatement, _ attempt: UInt64? = nil) async throws(CommandFailure) {
         do throws(QueryError) {
-            let id = try router.upsertID(filter: statement.filter, update: statement.document["u"])
+            let id = try router.upsertID(
+                filter: statement.filter, update: statement.document["u"], variables: variables)
             var retries = StaleRetries()
             while let descriptor {
                 let group = Targeting.group(of: id, in: descriptor)
@@ -368,8 +402,10 @@ extension Router {
     static let recordField = "$recordID"
 
     /// The `_id` that the document of an upsert will have: what filter or update say, or a new one.
-    func upsertID(filter: Document, update: Value?) throws(QueryError) -> Value {
-        if let id = try Filter(parsing: filter).idEquality { return id }
+    func upsertID(filter: Document, update: Value?, variables: Document?) throws(QueryError) -> Value {
+        var context = QueryContext()
+        for variable in variables ?? Document() { context.variables.append((variable.name.string, variable.value)) }
+        if let id = try Filter(parsing: filter, context: context).idEquality { return id }
         if case .document(let update)? = update {
             if let id = update["_id"] { return id }
             for name in ["$set", "$setOnInsert"] {
@@ -381,6 +417,15 @@ extension Router {
 }
 
 extension Document {
+    /// A group's `each`: what each statement of the request matched and modified.
+    func eachCounts() throws(CommandFailure) -> [(Int, (matched: Int64, modified: Int64))] {
+        guard case .array(let list)? = self["each"] else {
+            throw .error(QueryError(.internalError, "a group's answer has no 'each'"))
+        }
+        let numbers = list.map { $0.asInt64Exactly ?? 0 }
+        return (0..<numbers.count / 2).map { ($0, (numbers[2 * $0], numbers[2 * $0 + 1])) }
+    }
+
     /// A group's `upserted`, each with its index in the request.
     func upsertedIDs() throws(CommandFailure) -> [(Int, Value)] {
         do throws(QueryError) {
