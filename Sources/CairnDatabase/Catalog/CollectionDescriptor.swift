@@ -16,7 +16,7 @@ public struct Chunk: Hashable, Sendable {
 ///
 /// The meta group owns descriptors and raises the epoch with every change; a data group keeps the copy that it was given
 /// last in its own log. As a document: `{_id: id, uuid, db, name, epoch: int64, options, indexes: […], nextIndexID,
-/// shardKey, placement, chunks: [{from, to, group}]}`.
+/// shardKey, placement, chunks: [{from, to, group}], sealed?}`.
 ///
 /// - Invariant: chunks are sorted, disjoint, and cover every slot.
 /// - Invariant: no two indexes share an id, and every id is below ``nextIndexID``.
@@ -45,6 +45,8 @@ public struct CollectionDescriptor: Hashable, Sendable {
     public var shardKey: Document
     public var placement: Placement
     public var chunks: [Chunk]
+    /// Whether its groups refuse writes, because it is being copied.
+    public var isSealed = false
 
     public init(
         id: CollectionID, uuid: [UInt8], database: String, name: String, epoch: UInt64 = 1,
@@ -116,6 +118,7 @@ public struct CollectionDescriptor: Hashable, Sendable {
             return .document(builder.finish())
         }
         builder.append("chunks", .array(BSONArray(chunkValues)))
+        if isSealed { builder.append("sealed", .bool(true)) }
         return builder.finish()
     }
 
@@ -143,6 +146,7 @@ public struct CollectionDescriptor: Hashable, Sendable {
             throw missing("placement")
         }
         self.placement = placement
+        isSealed = document["sealed"]?.asBool ?? false
         for value in indexes {
             guard case .document(let index) = value else { throw missing("indexes") }
             self.indexes.append(try IndexDescriptor(index))

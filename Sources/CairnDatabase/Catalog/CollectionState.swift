@@ -46,6 +46,8 @@ struct CollectionState: Sendable {
     let validation: DocumentValidation?
     /// How commands that name no collation compare strings; nil for by their bytes.
     let collation: Collation?
+    /// Of a capped collection; nil for any other.
+    let cappedLimits: CappedLimits?
 
     var id: CollectionID { descriptor.id }
     var epoch: UInt64 { descriptor.epoch }
@@ -61,6 +63,7 @@ struct CollectionState: Sendable {
         owned = descriptor.slots(ownedBy: group)
         collation = try descriptor.options["collation"]?.asDocument.flatMap { try Collation.parse($0) }
         validation = try DocumentValidation(options: descriptor.options, collation: collation)
+        cappedLimits = descriptor.cappedLimits
         indexes = try descriptor.indexes.map { index in
             let flags = flags[index.id] ?? []
             var since = version

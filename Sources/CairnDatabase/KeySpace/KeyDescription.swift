@@ -24,6 +24,7 @@ public enum KeyDescription {
             let id = rest.dropFirst(2)
             return id.isEmpty ? text : text + " _id " + (value(of: id) ?? InspectionText.bytes(id))
         }
+        if let capped = CappedOrder.text(of: key, index) { return text + " " + capped }
         text += " index \(index)"
         if rest.isEmpty { return text }
         var failed: Set<Int> = []

@@ -12,6 +12,8 @@ enum Access {
     case index(IndexState, IndexBounds, descending: Bool)
     /// Everything, in the order of slots.
     case collection(descending: Bool)
+    /// What came into a capped collection after the document of that sequence, in the order of insertion.
+    case tail(after: UInt64)
     /// One after the other, each document once.
     indirect case union([Access])
 }

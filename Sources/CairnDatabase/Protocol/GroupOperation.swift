@@ -24,6 +24,11 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// body `{filter, projection, sort, skip, limit, batchSize, singleBatch, hint}` → body `{cursor: int64 (0: none),
     /// exhausted: bool, version: int64}`, documents = the first batch. `batchSize` absent means 101; 0 opens the cursor
     /// without reading. `limit` 0 means none.
+    ///
+    /// With `tail: {after?: int64, awaitMilliseconds?}` it reads what came into a capped collection behind that place → body
+    /// `{position: int64, skipped, count, next}`: the place of the last document looked at, how many of `skip` were passed
+    /// over, how many documents there are, and the place of the next to come. No cursor is left open. When nothing is there
+    /// yet, the answer waits so long for something; 136 (CappedPositionLost) when the document at `after` is gone.
     case find = 5
     /// body `{cursor: int64, batchSize?}` → as ``find``. The error is 43 (CursorNotFound) when the cursor is not here.
     case getMore = 6
@@ -65,7 +70,7 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// number alone, and one before `forget` goes. Needs no collection.
     case expireSessions = 19
     /// Compares every index with the documents: body `{}` → body `{valid: bool, nrecords, missing: int64, extra:
-    /// int64, indexes: [{name, entries, missing, extra}]}`.
+    /// int64, indexes: [{name, entries, missing, extra}], order?: {missing, extra}}` (`order` for a capped collection).
     case validate = 20
     /// Which nodes hold a replica: body `{}` → body `{nodes: [int64], voters: [int64]}`. Answered by the leader's host, not by
     /// the database. Needs no collection.

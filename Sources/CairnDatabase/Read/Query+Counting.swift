@@ -117,10 +117,17 @@ extension Query {
                     "missing": .int64(found.missing), "extra": .int64(found.extra),
                 ]))
         }
-        return GroupReply(body: [
-            "valid": .bool(isValid), "nrecords": .int64(records), "invalid": .int64(invalid),
-            "missing": .int64(totalMissing), "extra": .int64(totalExtra), "indexes": .array(BSONArray(results)),
-        ])
+        var body: Document = [
+            "nrecords": .int64(records), "invalid": .int64(invalid), "missing": .int64(totalMissing),
+            "extra": .int64(totalExtra), "indexes": .array(BSONArray(results)),
+        ]
+        if collection.cappedLimits != nil {
+            let order = try checkOrder(view)
+            isValid = isValid && order == (0, 0)
+            body.set("order", ["missing": .int64(order.missing), "extra": .int64(order.extra)])
+        }
+        body.set("valid", .bool(isValid))
+        return GroupReply(body: body)
     }
 
     private func documents(in view: ReadView) throws -> RangeCursor {

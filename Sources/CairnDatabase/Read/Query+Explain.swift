@@ -98,6 +98,7 @@ extension Query {
         let filter: (String, Value) = ("filter", .document(arguments.filter))
         switch access {
         case .nothing: return ["stage": "EOF"]
+        case .tail: return ["stage": "COLLSCAN", "direction": "forward"]
         case .collection(let descending):
             let direction: (String, Value) = ("direction", descending ? "backward" : "forward")
             return Document([("stage", "COLLSCAN")] + (arguments.filter.isEmpty ? [] : [filter]) + [direction])

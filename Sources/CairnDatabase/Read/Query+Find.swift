@@ -5,6 +5,7 @@ import CairnStorage
 extension Query {
     func find() throws -> QueryResult {
         let arguments = try FindArguments(request.body)
+        if let place = request.body["tail"]?.asDocument { return .reply(try tail(arguments, place)) }
         let stream = try QueryStream(
             view: makeView(), collection: collection, arguments: arguments,
             context: queryContext(arguments.variables), options: options)

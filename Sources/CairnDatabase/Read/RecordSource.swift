@@ -14,6 +14,8 @@ final class RecordSource {
     /// The record key and the document that ``next()`` has come to.
     private(set) var key: [UInt8] = []
     private(set) var document = Document()
+    /// The place of ``document`` in the order of a capped collection that is read in it.
+    private(set) var sequence: UInt64 = 0
     /// Index entries and documents that were read, for `explain`.
     private(set) var keysExamined = 0
     private(set) var documentsExamined = 0
@@ -37,7 +39,10 @@ final class RecordSource {
         case .nothing: return false
         case .records(let keys): return try nextRecord(keys)
         case .index(let index, let bounds, let descending): return try nextEntry(index, bounds, descending)
-        case .collection(let descending): return try nextInCollection(descending)
+        case .collection(let descending):
+            guard collection.cappedLimits == nil else { return try nextInOrder(descending, after: nil) }
+            return try nextInCollection(descending)
+        case .tail(let sequence): return try nextInOrder(false, after: sequence)
         case .union(let accesses): return try nextInUnion(accesses)
         }
     }
@@ -87,6 +92,32 @@ final class RecordSource {
             return true
         }
         return false
+    }
+
+    /// The documents of a capped collection in the order of their insertion.
+    private func nextInOrder(_ descending: Bool, after: UInt64?) throws -> Bool {
+        let cursor: RangeCursor
+        if let open = self.cursor {
+            cursor = open
+        } else {
+            // What went before the first is not looked at: the engine may still have its deletions.
+            let state = try view.cappedState(collection.id)
+            let lower = CappedOrder.orderKey(collection.id, max(state.first, after.map { $0 + 1 } ?? 0))
+            let upper = CappedOrder.orderKey(collection.id, max(state.next, after.map { $0 + 1 } ?? 0))
+            cursor = try view.range(lower: lower[...], upper: upper[...], descending: descending)
+            self.cursor = cursor
+        }
+        guard try cursor.next() else { return false }
+        try view.limit?.count()
+        let record = try CappedOrder.Entry(decoding: cursor.value).recordKey(collection.id)
+        guard let value = try view.get(record[...]) else {
+            throw DatabaseError(.corruption, "a place in the order of a capped collection has no document")
+        }
+        documentsExamined += 1
+        sequence = CappedOrder.sequence(ofOrder: cursor.key)
+        key = record
+        document = Document(trusted: value)
+        return true
     }
 
     private func nextEntry(_ index: IndexState, _ bounds: IndexBounds, _ descending: Bool) throws -> Bool {

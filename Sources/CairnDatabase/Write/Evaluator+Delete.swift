@@ -56,11 +56,13 @@ extension Evaluator {
 
     /// Deletes a document and its index entries.
     func remove(_ document: Document, record: [UInt8], from collection: CollectionState) throws {
-        guard !collection.indexes.isEmpty else {
+        let place = try place(of: record, in: collection)
+        if collection.indexes.isEmpty {
             delete(record)
-            return
+        } else {
+            let changes = try indexChanges(collection, record: record, old: document, new: nil)
+            try write(collection, record: record, document: nil, changes)
         }
-        let changes = try indexChanges(collection, record: record, old: document, new: nil)
-        try write(collection, record: record, document: nil, changes)
+        if let place { forget(document, record: record, at: place, of: collection) }
     }
 }

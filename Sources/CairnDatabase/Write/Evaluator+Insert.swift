@@ -73,12 +73,14 @@ extension Evaluator {
                 namespace: collection.descriptor.namespace, index: "_id_", pattern: ["_id": 1], value: ["_id": id])
         }
         try validation(of: collection)?.check(document, replacing: nil)
+        let room = try makeRoom(for: document, in: collection)
         if collection.indexes.isEmpty {
             put(key, document.bytes)
         } else {
             let changes = try indexChanges(collection, record: key, old: nil, new: document)
             try write(collection, record: key, document: document, changes)
         }
+        if let room { try append(document, record: key, room, to: collection) }
     }
 
     /// Arrays, regular expressions and undefined cannot be an `_id`.

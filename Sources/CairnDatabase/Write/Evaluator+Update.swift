@@ -130,6 +130,7 @@ extension Evaluator {
             return outcome
         }
         try validation(of: collection)?.check(outcome.document, replacing: old)
+        let place = try place(of: record, in: collection)
         if collection.indexes.isEmpty {
             try willWrite(outcome.document)
             put(record, outcome.document.bytes)
@@ -140,6 +141,7 @@ extension Evaluator {
             try willWrite(outcome.document)
             try write(collection, record: record, document: outcome.document, changes)
         }
+        if let place { resize(old, to: outcome.document, record: record, at: place, of: collection) }
         return outcome
     }
 

@@ -179,7 +179,9 @@ final class Evaluator {
         guard let state = catalog[request.collection], state.epoch == request.epoch else {
             throw GroupFailure.mismatch(catalog, request)
         }
-        guard !state.owned.isEmpty else { throw GroupFailure.staleEpoch(current: state.epoch) }
+        guard !state.owned.isEmpty, !state.descriptor.isSealed else {
+            throw GroupFailure.staleEpoch(current: state.epoch)
+        }
         return state
     }
 

@@ -75,6 +75,8 @@ struct CommandTable: Sendable {
         .routed("drop", "drops a collection"),
         .routed("dropDatabase", "drops a database"),
         .routed("renameCollection", "renames a collection"),
+        .routed("convertToCapped", "makes a collection capped"),
+        .routed("cloneCollectionAsCapped", "copies a collection into a capped one"),
         .routed("collMod", "changes a collection's validator, or what one of its indexes does"),
         .routed("listCollections", "lists the collections of a database"),
         .routed("listDatabases", "lists the databases"),

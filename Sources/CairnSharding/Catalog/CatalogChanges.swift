@@ -10,7 +10,7 @@ extension Router {
     /// - Returns: nil when the name was taken meanwhile.
     func createCollection(
         _ namespace: Namespace, options: Document = Document(), placement: CollectionDescriptor.Placement = .spread,
-        deadline: UInt64
+        chunks: [Chunk]? = nil, deadline: UInt64
     ) async throws(QueryError) -> CollectionDescriptor? {
         let id = try await nextCollectionID(deadline: deadline)
         var uuid: [UInt8] = []
@@ -23,10 +23,10 @@ extension Router {
         uuid[8] = uuid[8] & 0x3F | 0x80
         let descriptor = CollectionDescriptor(
             id: id, uuid: uuid, database: namespace.database, name: namespace.collection, options: options,
-            placement: placement, chunks: chunks(for: placement, of: id))
+            placement: placement, chunks: chunks ?? self.chunks(for: placement, of: id))
         let entry = CatalogEntry(descriptor, since: clock.wallMilliseconds)
         guard try await addCatalogEntry(entry, deadline: deadline) else { return nil }
-        shardMap.remember(descriptor, as: namespace)
+        if !descriptor.isView { shardMap.remember(descriptor, as: namespace) }
         return descriptor
     }
 
@@ -50,7 +50,7 @@ extension Router {
     ) async throws(QueryError) -> (descriptor: CollectionDescriptor, changed: Bool) {
         var retries = StaleRetries()
         while true {
-            guard let current = try await collection(namespace, fresh: true, deadline: deadline) else {
+            guard let current = try await changeable(namespace, deadline: deadline) else {
                 throw QueryError(.namespaceNotFound, "ns does not exist: \(namespace)")
             }
             guard var new = try change(current) else { return (current, false) }
@@ -92,7 +92,12 @@ extension Router {
     /// - Returns: the descriptor that was dropped, nil when there was none of that name.
     func dropCollection(_ namespace: Namespace, deadline: UInt64) async throws(QueryError) -> CollectionDescriptor? {
         var retries = StaleRetries()
-        while let current = try await collection(namespace, fresh: true, deadline: deadline) {
+        while let current = try await catalogued(namespace, fresh: true, deadline: deadline) {
+            if current.isView {
+                if try await removeView(current, deadline: deadline) { return current }
+                try await retries.next(self, deadline: deadline)
+                continue
+            }
             var gone = current
             gone.epoch += 1
             let entry = CatalogEntry(gone, state: .dropping, since: clock.wallMilliseconds)
@@ -132,7 +137,7 @@ extension Router {
     func placeInOneGroup(_ namespace: Namespace, deadline: UInt64) async throws(QueryError) -> Bool {
         var retries = StaleRetries()
         while true {
-            guard let current = try await collection(namespace, fresh: true, deadline: deadline) else {
+            guard let current = try await changeable(namespace, deadline: deadline) else {
                 throw QueryError(.namespaceNotFound, "ns does not exist: \(namespace)")
             }
             if current.groups.count == 1 { return true }
@@ -217,6 +222,7 @@ extension Router {
             case .ready: continue
             case .dropping: try? await finishDrop(entry.descriptor, deadline: deadline)
             case .moving: try? await undoMove(entry, deadline: deadline)
+            case .sealed: try? await unseal(entry.descriptor, deadline: deadline)
             }
         }
     }

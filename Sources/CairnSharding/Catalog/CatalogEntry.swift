@@ -16,6 +16,8 @@ struct CatalogEntry {
         case dropping
         /// Nobody owns its slots while it is found out whether it is empty and may move to one group.
         case moving
+        /// It takes no writes while it is copied, see ``Router/seal(_:deadline:)``.
+        case sealed
     }
 
     var descriptor: CollectionDescriptor

@@ -5,7 +5,19 @@ extension Router {
     /// The collection of that name; nil when there is none.
     ///
     /// - Parameter fresh: asks the meta group even if the map has an entry, because a group refused that one.
+    /// - Throws: `CommandNotSupportedOnView` (166) when it is a view's.
     func collection(
+        _ namespace: Namespace, fresh: Bool = false, deadline: UInt64
+    ) async throws(QueryError) -> CollectionDescriptor? {
+        let found = try await catalogued(namespace, fresh: fresh, deadline: deadline)
+        if let found, found.isView {
+            throw QueryError(.commandNotSupportedOnView, "Namespace \(namespace) is a view, not a collection")
+        }
+        return found
+    }
+
+    /// The collection or view of that name; nil when there is none.
+    func catalogued(
         _ namespace: Namespace, fresh: Bool = false, deadline: UInt64
     ) async throws(QueryError) -> CollectionDescriptor? {
         if let fixed = CatalogCollections.descriptor(of: namespace) { return fixed }
@@ -14,6 +26,19 @@ extension Router {
         while let entry = try await catalogEntry(namespace, deadline: deadline) {
             switch entry.state {
             case .ready:
+                if entry.descriptor.isView {
+                    shardMap.forget(namespace)
+                } else {
+                    shardMap.remember(entry.descriptor, as: namespace)
+                }
+                return entry.descriptor
+            case .sealed:
+                // Renewed every few seconds, unless the router that sealed it is gone.
+                if clock.wallMilliseconds - entry.since > Router.abandonedAfterMilliseconds {
+                    try await unseal(entry.descriptor, deadline: deadline)
+                    try await retries.next(self, deadline: deadline)
+                    continue
+                }
                 shardMap.remember(entry.descriptor, as: namespace)
                 return entry.descriptor
             case .dropping:
@@ -48,6 +73,9 @@ extension Router {
     func refuseCatalogWrite(_ namespace: Namespace) throws(QueryError) {
         if namespace.database == "config" {
             throw QueryError(.unauthorized, "database 'config' holds the catalog and is changed by Cairn alone")
+        }
+        if namespace.collection == ResolvedView.systemViews {
+            throw QueryError(.invalidNamespace, "cannot write to '\(namespace)', which shows the views of its database")
         }
     }
 

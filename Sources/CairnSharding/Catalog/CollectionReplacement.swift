@@ -13,13 +13,15 @@ extension Router {
     ///
     /// - Parameter model: The target as it was when `from` was made after it; its options and indexes must still be the
     ///   same. Nil when nothing has to be.
+    /// - Parameter sealed: The target as this router sealed it, and as it still must be.
     /// - Throws: code 17152 when they are not.
     func replaceCollection(
-        _ from: Namespace, over target: Namespace, since model: CollectionDescriptor? = nil, deadline: UInt64
+        _ from: Namespace, over target: Namespace, since model: CollectionDescriptor? = nil,
+        sealed: CollectionDescriptor? = nil, deadline: UInt64
     ) async throws(QueryError) {
         var retries = StaleRetries()
         while true {
-            guard let current = try await collection(from, fresh: true, deadline: deadline) else {
+            guard let current = try await changeable(from, deadline: deadline) else {
                 throw QueryError(.namespaceNotFound, "Source collection \(from) does not exist")
             }
             var renamed = current
@@ -27,7 +29,14 @@ extension Router {
             renamed.name = target.collection
             renamed.epoch += 1
             let entry = CatalogEntry(renamed, since: clock.wallMilliseconds)
-            guard let old = try await collection(target, fresh: true, deadline: deadline) else {
+            let former =
+                sealed == nil
+                ? try await changeable(target, deadline: deadline)
+                : try await collection(target, fresh: true, deadline: deadline)
+            if let sealed, former != sealed {
+                throw QueryError(.conflictingOperationInProgress, "\(target) was changed meanwhile")
+            }
+            guard let old = former else {
                 if try await replaceCatalogEntry(entry, ifEpoch: current.epoch, deadline: deadline) {
                     return try await finishRename(renamed, from: from, to: target, deadline: deadline)
                 }

@@ -42,6 +42,7 @@ extension DataGroup: ReplicatedStateMachine {
             bytesInFlight -= first.bytes
             inFlight.removeFirst()
         }
+        wakeTails()
         beginTermIfReady()
     }
 
@@ -70,6 +71,7 @@ extension DataGroup: ReplicatedStateMachine {
         for waiting in refused { later(waiting, .failure(notLeader)) }
         for (_, waiting) in reads { later(waiting, .failure(notLeader)) }
         reads.removeAll()
+        wakeAllTails()
     }
 
     public func checkpoint(into directory: String) throws -> LogIndex {

@@ -64,6 +64,9 @@ public final class DataGroup {
     private var expiresSessionsAt: UInt64 = 0
     /// Of the documents whose time is over.
     var expiry = ExpiryPass()
+    /// Reads that wait for more of a capped collection.
+    var tails: [UInt64: Tail] = [:]
+    var lastTail: UInt64 = 0
     /// When the next entry may be proposed, by the monotonic clock, while the engine is behind; 0 when it is not.
     private var throttledUntil: UInt64 = 0
     /// Bytes of the requests that are in the open proposal.
@@ -163,6 +166,9 @@ public final class DataGroup {
 
     /// Starts a request. `completion` is called exactly once, before this returns or in a later ``flush()``.
     public func execute(_ request: GroupRequest, completion: @escaping (Result<GroupReply, GroupFailure>) -> Void) {
+        if let patience = patience(of: request) {
+            return executeTail(request, until: clock.nanoseconds &+ patience, completion)
+        }
         if request.operation == .killCursors || request.operation == .getMore {
             // A cursor is bound to this replica and to its version, whoever leads.
             return answerNow(request, completion)

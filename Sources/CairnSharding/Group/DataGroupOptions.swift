@@ -18,6 +18,8 @@ public struct DataGroupOptions: Hashable, Sendable {
     public var requestsMax = 20_000
     /// Bytes of such requests.
     public var requestBytesMax = 128 << 20
+    /// Reads that wait for more of capped collections; one more is answered at once.
+    public var tailsMax = 1_000
 
     /// How long the results of a retryable write are kept after it, in milliseconds; a driver retries within seconds.
     public var sessionResultsMilliseconds: Int64 = 30 * 60_000

@@ -37,7 +37,13 @@ extension Router {
         let cursor: RouterCursor
         if case .string(let name)? = command.body[command.name] {
             let namespace = try Namespace(database: command.database, collection: name.string)
-            if let report = pipeline.report {
+            if !pipeline.startsWithDocuments, let view = try await view(namespace, deadline: deadline) {
+                guard pipeline.report == nil else {
+                    throw QueryError(
+                        .commandNotSupportedOnView, "Namespace \(namespace) is a view, not a collection")
+                }
+                cursor = try await open(arguments, over: view, deadline: deadline)
+            } else if let report = pipeline.report {
                 let document = try await document(of: report, on: namespace, deadline: deadline)
                 cursor = try self.cursor(
                     over: [document], namespace: namespace.description,
@@ -73,7 +79,7 @@ extension Router {
         return builder.finish()
     }
 
-    private func parse(
+    func parse(
         _ stages: [Document], _ variables: Document?, _ collation: Collation? = nil, isMerge: Bool = false
     ) throws(QueryError) -> Pipeline {
         var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
@@ -86,14 +92,18 @@ extension Router {
     }
 
     /// Opens the pipeline on its groups.
-    private func open(
-        _ pipeline: Pipeline, _ arguments: AggregateArguments, over namespace: Namespace, deadline: UInt64
+    ///
+    /// - Parameter name: what clients know the cursor by, if that is not the collection.
+    func open(
+        _ pipeline: Pipeline, _ arguments: AggregateArguments, over namespace: Namespace, named name: Namespace? = nil,
+        deadline: UInt64
     ) async throws(QueryError) -> RouterCursor {
         let given = try arguments.collation.flatMap { (given) throws(QueryError) in try Collation.parse(given) }
         var pipeline = pipeline
         if pipeline.startsWithDocuments {
             return try RouterCursor(
-                id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: [],
+                id: cursors.newID(random: random), namespace: (name ?? namespace).description, router: self,
+                streams: [],
                 executor: pipeline.makeExecutor(), database: namespace.database)
         }
         var retries = StaleRetries()
@@ -109,7 +119,7 @@ extension Router {
                 let streams = try await openStreams(
                     .aggregate, body: arguments.groupBody(isWhole ? arguments.stages : split.shard, isWhole: isWhole),
                     on: groups, of: descriptor, deadline: deadline)
-                return try merge(streams, split, arguments, collation, isWhole: isWhole, namespace)
+                return try merge(streams, split, arguments, collation, isWhole: isWhole, name ?? namespace)
             } catch {
                 guard case .stale = error else { throw error.queryError }
                 try await retries.next(self, deadline: deadline)
@@ -118,7 +128,7 @@ extension Router {
         }
         // No collection, no documents; what the pipeline makes of none is for the pipeline to say.
         return try RouterCursor(
-            id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: [],
+            id: cursors.newID(random: random), namespace: (name ?? namespace).description, router: self, streams: [],
             executor: pipeline.makeExecutor(), database: namespace.database)
     }
 
@@ -143,21 +153,38 @@ extension Router {
     }
 
     /// A cursor over what a stage needs of another collection.
+    ///
+    /// - Parameter depth: how many cursors wait for this one, each for the next.
     func cursor(
-        for request: ForeignRequest, in database: String, deadline: UInt64
+        for request: ForeignRequest, in database: String, depth: Int, deadline: UInt64
     ) async throws(QueryError) -> RouterCursor {
+        // Views can read each other in a circle, see `ViewGraph`.
+        guard depth <= Router.foreignDepthMax else {
+            throw QueryError(
+                .maxSubPipelineDepthExceeded,
+                "Maximum number of nested sub-pipelines exceeded. Limit is \(Router.foreignDepthMax)")
+        }
         let namespace = try Namespace(database: database, collection: request.collection)
         let arguments = AggregateArguments(
             stages: request.pipeline, variables: request.variables.isEmpty ? nil : request.variables, batchSize: 1000)
-        let pipeline = try parse(arguments.stages, arguments.variables)
-        return try await open(pipeline, arguments, over: namespace, deadline: deadline)
+        let cursor: RouterCursor
+        if let view = try await view(namespace, deadline: deadline) {
+            cursor = try await open(arguments, over: view, deadline: deadline)
+        } else {
+            let pipeline = try parse(arguments.stages, arguments.variables)
+            cursor = try await open(pipeline, arguments, over: namespace, deadline: deadline)
+        }
+        cursor.depth = depth
+        return cursor
     }
+
+    private static let foreignDepthMax = 20
 
     /// Everything that a stage needs of another collection.
     func documents(
-        for request: ForeignRequest, in database: String, deadline: UInt64
+        for request: ForeignRequest, in database: String, depth: Int, deadline: UInt64
     ) async throws(QueryError) -> [Document] {
-        let cursor = try await cursor(for: request, in: database, deadline: deadline)
+        let cursor = try await cursor(for: request, in: database, depth: depth, deadline: deadline)
         var documents: [Document] = []
         var bytes = 0
         do throws(QueryError) {
@@ -183,7 +210,7 @@ extension Router {
 }
 
 /// The arguments of `aggregate`.
-private struct AggregateArguments {
+struct AggregateArguments {
     var stages: [Document]
     /// Values, no expressions: the groups take them as they are.
     var variables: Document?

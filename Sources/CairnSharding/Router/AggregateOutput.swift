@@ -124,6 +124,9 @@ private struct OutputWriter {
     func replace(_ target: Namespace, with cursor: RouterCursor) async throws(QueryError) {
         try router.refuseCatalogWrite(target)
         let model = try await router.collection(target, fresh: true, deadline: deadline)
+        if model?.cappedLimits != nil {
+            throw QueryError(ErrorCode(17152), "namespace '\(target)' is capped so it can't be used for $out")
+        }
         let name = "tmp.agg_out.\(String(router.random(), radix: 16))"
         let temporary = try Namespace(database: target.database, collection: name)
         guard

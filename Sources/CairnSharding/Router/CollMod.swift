@@ -8,12 +8,22 @@ extension Router {
     func collMod(_ command: ClientCommand) async throws(QueryError) -> Document {
         let namespace = try namespace(of: command)
         try refuseCatalogWrite(namespace)
+        guard let current = try await catalogued(namespace, fresh: true, deadline: command.deadline!) else {
+            throw QueryError(.namespaceNotFound, "ns does not exist: \(namespace)")
+        }
+        if current.isView { return try await changeView(namespace, command) }
         var changes: [(String, Value)] = []
         var indexChange: IndexChange?
+        var cappedChanges: CappedChange?
         for element in command.body {
             let name = element.name.string
             if ["validator", "validationLevel", "validationAction"].contains(name) {
+                if name != "validator" { try CollectionOptions.checkValidation(name, element.value) }
                 changes.append((name, element.value))
+            } else if name == "cappedSize" || name == "cappedMax" {
+                cappedChanges = try CappedChange(command.body)
+            } else if name == "viewOn" || name == "pipeline" {
+                throw QueryError(.invalidOptions, "option only supported on a view: \(name)")
             } else if name == "index" {
                 guard case .document(let index) = element.value else {
                     throw QueryError(
@@ -32,11 +42,39 @@ extension Router {
         _ = try await changeCollection(namespace, deadline: command.deadline!) { (current) throws(QueryError) in
             var new = current
             for (name, value) in changes { new.options.set(name, value) }
+            try cappedChanges?.apply(to: &new)
             reply = try indexChange?.apply(to: &new) ?? Document()
             return new == current ? nil : new
         }
         reply.set("ok", .double(1))
         return reply
+    }
+}
+
+/// What `collMod` is to change of a capped collection's limits. What is too much then goes with the next insertion.
+private struct CappedChange {
+    private let bytes: Int64?
+    private let documents: Int64??
+
+    init(_ body: Document) throws(QueryError) {
+        bytes = try body.integer("cappedSize").map { (size) throws(QueryError) in
+            try CollectionOptions.check(size: size, "cappedSize")
+        }
+        documents = try body.integer("cappedMax").map { (max) throws(QueryError) in
+            try CollectionOptions.check(max: max, "cappedMax")
+        }
+    }
+
+    func apply(to descriptor: inout CollectionDescriptor) throws(QueryError) {
+        guard descriptor.cappedLimits != nil else {
+            throw QueryError(.invalidOptions, "Capped collection options can only be set on a capped collection")
+        }
+        if let bytes { descriptor.options.set("size", Router.number(bytes)) }
+        switch documents {
+        case .some(let max?): descriptor.options.set("max", Router.number(max))
+        case .some(nil): descriptor.options = descriptor.options.removing("max")
+        case nil: break
+        }
     }
 }
 

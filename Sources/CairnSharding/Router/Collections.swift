@@ -5,10 +5,6 @@ import CairnReplication
 
 /// Commands about collections and databases. A database exists while it has a collection.
 extension Router {
-    /// Options of `create` that are kept and obeyed.
-    private static let keptOptions: Set<String> = [
-        "validator", "validationLevel", "validationAction", "comment", "placement",
-    ]
     /// Options that change nothing in Cairn, or whose absence a client cannot tell from their presence.
     static let ignoredOptions: Set<String> = [
         "create", "$db", "lsid", "$clusterTime", "writeConcern", "autoIndexId", "storageEngine", "maxTimeMS",
@@ -23,51 +19,18 @@ extension Router {
         if namespace.collection.hasPrefix("system.") {
             throw QueryError(.invalidNamespace, "Invalid system namespace: \(namespace)")
         }
-        var options = DocumentBuilder()
-        for element in command.body {
-            let name = element.name.string
-            if Router.keptOptions.contains(name) {
-                options.append(element: element)
-            } else if name == "capped", element.value.isTruthy {
-                throw QueryError(.commandNotSupported, "capped collections are not supported by this version of Cairn")
-            } else if name == "collation", case .document(let given) = element.value {
-                if let collation = try Collation.parse(given) {
-                    options.append("collation", .document(collation.document))
-                }
-            } else if ["viewOn", "pipeline", "timeseries", "clusteredIndex", "encryptedFields", "expireAfterSeconds"]
-                .contains(name)
-            {
-                throw QueryError(
-                    .commandNotSupported, "the option '\(name)' of create is not supported by this version of Cairn")
-            } else if !Router.ignoredOptions.contains(name), name != "size", name != "max", name != "capped" {
-                throw QueryError(.unknownField, "BSON field 'create.\(name)' is an unknown field.")
-            }
-        }
-        let kept = options.finish()
-        if let validator = try kept.nested("validator") {
-            var context = QueryContext()
-            context.collation = try kept.nested("collation").flatMap { (given) throws(QueryError) in
-                try Collation.parse(given)
-            }
-            _ = try Filter(parsing: validator, context: context)
-        }
-        let placement: CollectionDescriptor.Placement
-        switch try kept.string("placement") {
-        case nil, "spread": placement = .spread
-        case "single": placement = .single
-        case let other?:
-            throw QueryError(.badValue, "placement must be 'spread' or 'single', not '\(other)'")
-        }
+        if command.body["viewOn"] != nil { return try await createView(namespace, command) }
+        let options = try CollectionOptions(creating: command.body)
         while true {
-            if let existing = try await collection(namespace, fresh: true, deadline: command.deadline!) {
+            if let existing = try await catalogued(namespace, fresh: true, deadline: command.deadline!) {
                 // The same again is no error, as in MongoDB 7.
-                guard existing.options == kept else {
+                guard existing.options == options.document else {
                     throw QueryError(.namespaceExists, "Collection \(namespace) already exists.")
                 }
                 return Router.done
             }
-            if try await createCollection(namespace, options: kept, placement: placement, deadline: command.deadline!)
-                != nil
+            if try await createCollection(
+                namespace, options: options.document, placement: options.placement, deadline: command.deadline!) != nil
             {
                 return Router.done
             }
@@ -79,6 +42,7 @@ extension Router {
         let namespace = try namespace(of: command)
         try refuseCatalogWrite(namespace)
         guard let dropped = try await dropCollection(namespace, deadline: command.deadline!) else { return Router.done }
+        if dropped.isView { return ["ns": .string(BSONString(namespace.description)), "ok": 1.0] }
         return [
             "nIndexesWas": .int32(Int32(dropped.indexes.count + 1)), "ns": .string(BSONString(namespace.description)),
             "ok": 1.0,
@@ -112,11 +76,19 @@ extension Router {
         guard from != to else {
             throw QueryError(.illegalOperation, "Can't rename a collection to itself")
         }
+        for namespace in [from, to] where namespace.collection.hasPrefix("system.") {
+            throw QueryError(
+                .illegalOperation, "error with namespace \(namespace): system collections keep their names")
+        }
         let deadline = command.deadline!
-        guard try await collection(from, fresh: true, deadline: deadline) != nil else {
+        guard let source = try await catalogued(from, fresh: true, deadline: deadline) else {
             throw QueryError(.namespaceNotFound, "Source collection \(from) does not exist")
         }
-        if try await collection(to, fresh: true, deadline: deadline) != nil {
+        if source.isView { throw QueryError(.commandNotSupportedOnView, "cannot rename view: \(from)") }
+        if let target = try await catalogued(to, fresh: true, deadline: deadline) {
+            if target.isView {
+                throw QueryError(.namespaceExists, "a view already exists with that name: \(to)")
+            }
             guard command.body.flag("dropTarget") == true else {
                 throw QueryError(.namespaceExists, "target namespace exists")
             }
@@ -124,7 +96,7 @@ extension Router {
             return Router.done
         }
         var retries = StaleRetries()
-        while let current = try await collection(from, fresh: true, deadline: deadline) {
+        while let current = try await changeable(from, deadline: deadline) {
             var renamed = current
             renamed.database = to.database
             renamed.name = to.collection
@@ -153,17 +125,18 @@ extension Router {
         let entries = try await catalogEntries(database: command.database, deadline: command.deadline!)
         for entry in entries.sorted(by: { $0.descriptor.name < $1.descriptor.name }) where entry.state != .dropping {
             let descriptor = entry.descriptor
-            let whole: Document = [
-                "name": .string(BSONString(descriptor.name)), "type": "collection",
-                "options": .document(descriptor.options),
-                "info": [
-                    "readOnly": false, "uuid": .binary(Binary(descriptor.uuid, subtype: .uuid)),
-                ],
-                "idIndex": .document(Router.idIndex),
+            let type: Value = descriptor.isView ? "view" : "collection"
+            var whole: Document = [
+                "name": .string(BSONString(descriptor.name)), "type": type,
+                "options": .document(descriptor.options), "info": ["readOnly": true],
             ]
+            if !descriptor.isView {
+                whole.set("info", ["readOnly": false, "uuid": .binary(Binary(descriptor.uuid, subtype: .uuid))])
+                whole.set("idIndex", .document(Router.idIndex))
+            }
             if let filter, try !filter.matches(whole) { continue }
             if namesOnly {
-                documents.append(["name": .string(BSONString(descriptor.name)), "type": "collection"])
+                documents.append(["name": .string(BSONString(descriptor.name)), "type": type])
             } else {
                 documents.append(whole)
             }
@@ -192,7 +165,7 @@ extension Router {
             var document: Document = ["name": .string(BSONString(name))]
             if !namesOnly {
                 var size: Int64 = 0
-                for descriptor in collections[name]! {
+                for descriptor in collections[name]! where !descriptor.isView {
                     let namespace = Namespace(trusted: descriptor.database, descriptor.name)
                     size += try await statistics(of: namespace, deadline: command.deadline!)?.size ?? 0
                 }

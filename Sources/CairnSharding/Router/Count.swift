@@ -7,6 +7,9 @@ extension Router {
     /// `count`: the sum over the groups; skip and limit are applied to the sum.
     func count(_ command: ClientCommand) async throws(QueryError) -> Document {
         let namespace = try namespace(of: command)
+        if let view = try await view(namespace, deadline: command.deadline!) {
+            return try await count(command, over: view)
+        }
         let filter = try command.body.nested("query") ?? Document()
         let skip = try command.body.count("skip") ?? 0
         let limit = try command.body.integer("limit") ?? 0

@@ -8,6 +8,9 @@ extension Router {
         guard let key = try command.body.string("key") else {
             throw QueryError(.missingRequiredField, "BSON field 'distinct.key' is missing but a required field")
         }
+        if let view = try await view(namespace, deadline: command.deadline!) {
+            return try await distinct(key, command, over: view)
+        }
         let filter = try command.body.nested("query") ?? Document()
         var body: Document = ["key": .string(BSONString(key)), "query": .document(filter)]
         if let hint = command.body["hint"] { body.set("hint", hint) }

@@ -20,6 +20,12 @@ extension Router {
                 "verbosity string must be one of {'queryPlanner', 'executionStats', 'allPlansExecution'}")
         }
         let namespace = try Namespace(database: command.database, collection: collectionName.string)
+        if let view = try await view(namespace, deadline: command.deadline!) {
+            guard namespace.collection != ResolvedView.systemViews else {
+                throw QueryError(.commandNotSupported, "explain of \(namespace) is not supported")
+            }
+            return try await explain(inner, over: view, verbosity: verbosity, deadline: command.deadline!)
+        }
         var arguments = inner.removing(name)
         var filter: Document
         switch name {

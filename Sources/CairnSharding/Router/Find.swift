@@ -14,10 +14,19 @@ extension Router {
         let namespace = try namespace(of: command)
         var query = try FindArguments(command.body)
         query.variables = try values(of: query.variables)
+        try query.checkTailing()
         let deadline = command.deadline!
+        if let view = try await view(namespace, deadline: deadline) {
+            return try await find(query, over: view, deadline: deadline)
+        }
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
+            if query.isTailable {
+                let cursor = try openTail(query, of: descriptor, namespace)
+                return try await firstReply(
+                    cursor, batchSize: firstBatchSize(query.batchSize), isSingleBatch: false, deadline: deadline)
+            }
             let collation = try descriptor.collation(asGiven: query.collation)
             let groups = try Targeting.groups(for: query.filter, in: descriptor, collation)
             do throws(CommandFailure) {
@@ -143,6 +152,24 @@ struct FindArguments {
     var hint: Value?
     var variables: Document?
     var collation: Document?
+    /// Whether the cursor stays open at the end of a capped collection, and waits there for more.
+    var isTailable = false
+    var awaitsData = false
+    /// The first key of the hinted index to look at, and the first not to.
+    var minimum: Document?
+    var maximum: Document?
+    /// Whether the keys of the index that is used are wanted instead of documents.
+    var returnsKey = false
+    var showsRecordID = false
+
+    /// The option that only a collection can be asked for, no pipeline.
+    var collectionOnlyOption: String? {
+        if isTailable { return "tailable" }
+        if minimum != nil { return "min" }
+        if maximum != nil { return "max" }
+        if returnsKey { return "returnKey" }
+        return showsRecordID ? "showRecordId" : nil
+    }
 
     init(_ body: Document) throws(QueryError) {
         filter = try body.nested("filter") ?? Document()
@@ -161,9 +188,12 @@ struct FindArguments {
         if case .document(let document)? = hint, document.isEmpty { hint = nil }
         variables = try body.nested("let")
         collation = try body.nested("collation")
-        if body.flag("tailable") == true {
-            throw QueryError(.badValue, "error processing query: tailable cursor requested on non capped collection")
-        }
+        isTailable = body.flag("tailable") ?? false
+        awaitsData = body.flag("awaitData") ?? false
+        minimum = try body.nested("min").flatMap { $0.isEmpty ? nil : $0 }
+        maximum = try body.nested("max").flatMap { $0.isEmpty ? nil : $0 }
+        returnsKey = body.flag("returnKey") ?? false
+        showsRecordID = body.flag("showRecordId") ?? false
     }
 
     /// The query's mistakes, when there is no collection whose groups would find them.

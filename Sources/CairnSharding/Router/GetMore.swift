@@ -24,6 +24,14 @@ extension Router {
         guard !cursor.isBusy else {
             throw QueryError(.cursorInUse, "cursor id \(id) is already in use")
         }
+        let limit = try command.body.count("maxTimeMS")
+        if let tail = cursor.tail, tail.awaitsData {
+            // Without a limit MongoDB waits for a second.
+            tail.patienceNanoseconds = UInt64(clamping: min(limit ?? 1_000, 86_400_000)) * 1_000_000
+        } else if let limit, limit > 0, cursor.tail != nil {
+            throw QueryError(
+                .badValue, "cannot set maxTimeMS on getMore command for a non-awaitData cursor")
+        }
         cursor.isBusy = true
         defer {
             cursor.isBusy = false

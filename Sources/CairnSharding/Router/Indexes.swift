@@ -68,6 +68,10 @@ extension Router {
                             throw QueryError(
                                 .conflictingOperationInProgress, "the collection was placed anew meanwhile")
                         }
+                        if index.expireAfterSeconds != nil, current.cappedLimits != nil {
+                            throw QueryError(
+                                .cannotCreateIndex, "Cannot create TTL index on a capped collection")
+                        }
                         guard new.indexes.count < 63 else {
                             throw QueryError(.cannotCreateIndex, "add index fails, too many indexes for \(namespace)")
                         }

@@ -63,7 +63,12 @@ public final class Router {
         do throws(QueryError) {
             if command.deadline == nil { command.deadline = clock.nanoseconds + (try commandBudget(command)) }
             try Router.refuseTransactions(command)
-            return try await dispatch(command)
+            do throws(QueryError) {
+                return try await dispatch(command)
+            } catch  where error.code == .commandNotSupportedOnView && Router.readsViews.contains(command.name) {
+                // What the router took for a collection has become a view: it knows now.
+                return try await dispatch(command)
+            }
         } catch {
             if error.code == .hostUnreachable, command.body["maxTimeMS"]?.isTruthy == true {
                 return Router.errorReply(
@@ -117,6 +122,8 @@ extension Router {
         case "create": return try await create(command)
         case "drop": return try await drop(command)
         case "dropDatabase": return try await dropDatabase(command)
+        case "convertToCapped": return try await convertToCapped(command)
+        case "cloneCollectionAsCapped": return try await cloneCollectionAsCapped(command)
         case "renameCollection": return try await renameCollection(command)
         case "collMod": return try await collMod(command)
         case "listCollections": return try await listCollections(command)
@@ -131,10 +138,13 @@ extension Router {
         }
     }
 
+    /// The commands that take a view for a collection.
+    private static let readsViews: Set<String> = ["find", "aggregate", "count", "distinct", "explain"]
+
     private static let commandNames: Set<String> = [
         "insert", "update", "delete", "findAndModify", "findandmodify", "find", "getMore", "killCursors", "count",
         "distinct", "aggregate", "explain", "create", "drop", "dropDatabase", "renameCollection", "collMod",
         "listCollections", "listDatabases", "createIndexes", "listIndexes", "dropIndexes", "deleteIndexes", "collStats",
-        "dbStats", "validate",
+        "dbStats", "validate", "convertToCapped", "cloneCollectionAsCapped",
     ]
 }

@@ -44,6 +44,10 @@ final class RouterCursor {
     private var remaining: Int64?
     /// When a batch was last asked for.
     var usedAt: UInt64
+    /// Set when the cursor stays open at the end of a capped collection: it has no streams then.
+    var tail: TailReading?
+    /// How many cursors wait for documents of this one, each for the next.
+    var depth = 0
     /// A cursor serves one request at a time.
     var isBusy = false
 
@@ -73,6 +77,7 @@ final class RouterCursor {
     /// Whether nothing more will come, as far as is known without asking.
     var isFinished: Bool {
         if heldBack != nil { return false }
+        if let tail { return tail.isFinished }
         if executor != nil { return executorIsFinished }
         return remaining == 0 || streams.allSatisfy { $0.isExhausted && $0.buffer.isEmpty }
     }
@@ -86,6 +91,7 @@ final class RouterCursor {
     ///
     /// - Parameter batchSize: at most so many; nil for as many as a reply holds.
     func nextBatch(_ batchSize: Int?, deadline: UInt64) async throws(QueryError) -> [Document] {
+        if let tail { return try await tail.nextBatch(batchSize) }
         var batch: [Document] = []
         var bytes = 0
         while batch.count < batchSize ?? .max {
@@ -128,14 +134,15 @@ final class RouterCursor {
     /// Gets a stage what it needs of another collection: a piece where it takes pieces, else everything.
     private func answer(_ request: ForeignRequest, deadline: UInt64) async throws(QueryError) {
         guard request.takesPieces else {
-            return request.fulfil(try await router.documents(for: request, in: database, deadline: deadline))
+            return request.fulfil(
+                try await router.documents(for: request, in: database, depth: depth + 1, deadline: deadline))
         }
         let cursor: RouterCursor
         if let open = foreign.first(where: { $0.request === request }) {
             cursor = open.cursor
         } else {
             closeForeign { $0.request == nil }
-            cursor = try await router.cursor(for: request, in: database, deadline: deadline)
+            cursor = try await router.cursor(for: request, in: database, depth: depth + 1, deadline: deadline)
             foreign.append(ForeignCursor(request: request, cursor: cursor))
         }
         let piece = try await cursor.nextBatch(1000, deadline: deadline)

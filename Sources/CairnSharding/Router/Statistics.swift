@@ -12,6 +12,8 @@ struct CollectionStatistics {
     var indexSize: Int64 = 0
     var indexSizes: [(name: String, size: Int64)] = [("_id_", 0)]
     var groups: [(group: UInt32, count: Int64, size: Int64)] = []
+    /// Of a capped collection; nil for any other.
+    var capped: CappedLimits?
 
     /// The fields of `collStats`.
     func append(to builder: inout DocumentBuilder, scale: Int64) {
@@ -20,7 +22,11 @@ struct CollectionStatistics {
         builder.append("count", Router.number(count))
         if count > 0 { builder.append("avgObjSize", Router.number(size / count)) }
         builder.append("storageSize", Router.number(storageSize / scale))
-        builder.append("capped", .bool(false))
+        builder.append("capped", .bool(capped != nil))
+        if let capped {
+            builder.append("maxSize", Router.number(capped.bytes / scale))
+            builder.append("max", Router.number(capped.documents ?? 0))
+        }
         builder.append("nindexes", .int32(Int32(indexSizes.count)))
         builder.append("totalIndexSize", Router.number(indexSize / scale))
         builder.append("totalSize", Router.number((storageSize + indexSize) / scale))
@@ -48,6 +54,7 @@ extension Router {
         let (replies, _) = try await askOwners(
             namespace, filter: Document(), nil, operation: .statistics, body: Document(), deadline: deadline)
         var statistics = CollectionStatistics()
+        statistics.capped = descriptor.cappedLimits
         for (group, reply) in zip(descriptor.groups, replies) {
             let count = try reply.body.integer("count") ?? 0
             let size = try reply.body.integer("size") ?? 0
@@ -112,8 +119,13 @@ extension Router {
         var total = CollectionStatistics(indexSizes: [])
         var collections = 0
         var indexes = 0
+        var views = 0
         for entry in try await catalogEntries(database: command.database, deadline: command.deadline!)
         where entry.state == .ready {
+            if entry.descriptor.isView {
+                views += 1
+                continue
+            }
             let namespace = Namespace(trusted: entry.descriptor.database, entry.descriptor.name)
             guard let part = try await statistics(of: namespace, deadline: command.deadline!) else { continue }
             collections += 1
@@ -124,7 +136,8 @@ extension Router {
             total.indexSize += part.indexSize
         }
         return [
-            "db": .string(BSONString(command.database)), "collections": .int32(Int32(collections)), "views": 0,
+            "db": .string(BSONString(command.database)), "collections": .int32(Int32(collections)),
+            "views": .int32(Int32(views)),
             "objects": Router.number(total.count),
             "avgObjSize": .double(total.count == 0 ? 0 : Double(total.size) / Double(total.count)),
             "dataSize": .double(Double(total.size) / Double(scale)),

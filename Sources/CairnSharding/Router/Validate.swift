@@ -28,6 +28,8 @@ extension Router {
 private struct ValidationSummary {
     private var records: Int64 = 0
     private var invalid: Int64 = 0
+    /// Of a capped collection: documents without a place in its order, and places without a document.
+    private var order: (missing: Int64, extra: Int64) = (0, 0)
     /// By name, in the order of the collection's indexes. The one on `_id` is the order of the documents themselves.
     private var indexes: [(name: String, entries: Int64, missing: Int64, extra: Int64)]
 
@@ -36,6 +38,10 @@ private struct ValidationSummary {
     mutating func add(_ part: Document) throws(QueryError) {
         records += try part.integer("nrecords") ?? 0
         invalid += try part.integer("invalid") ?? 0
+        if let part = try part.nested("order") {
+            order.missing += try part.integer("missing") ?? 0
+            order.extra += try part.integer("extra") ?? 0
+        }
         guard case .array(let parts)? = part["indexes"] else { return }
         for value in parts {
             guard let part = value.asDocument, let name = part["name"]?.stringValue else { continue }
@@ -50,6 +56,12 @@ private struct ValidationSummary {
     private var errors: [Value] {
         var errors: [Value] = []
         if invalid > 0 { errors.append(.string(BSONString("\(invalid) documents are not valid BSON"))) }
+        if order != (0, 0) {
+            errors.append(
+                .string(
+                    BSONString(
+                        "the order lacks \(order.missing) documents and has \(order.extra) places that are wrong")))
+        }
         for index in indexes {
             if index.missing > 0 {
                 errors.append(.string(BSONString("index '\(index.name)' lacks \(index.missing) entries of documents")))
