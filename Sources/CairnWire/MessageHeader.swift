@@ -58,6 +58,6 @@ public enum WireLimits {
     public static let commandOverheadBytes = 16 * 1024
     /// Statements in one write command.
     public static let writeBatchCountMax = 100_000
-    /// The first and last wire version spoken: from the oldest up to MongoDB 7.0's.
-    public static let wireVersions: ClosedRange<Int32> = 0...21
+    /// The first and last wire version spoken: from the oldest up to MongoDB 8.0's.
+    public static let wireVersions: ClosedRange<Int32> = 0...25
 }

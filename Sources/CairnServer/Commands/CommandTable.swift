@@ -63,6 +63,7 @@ struct CommandTable: Sendable {
         .routed("insert", "inserts documents"),
         .routed("update", "updates documents"),
         .routed("delete", "deletes documents"),
+        .routed("bulkWrite", "inserts, updates and deletes documents in several collections"),
         .routed("findAndModify", "changes one document and returns it"),
         .routed("find", "finds documents"),
         .routed("getMore", "returns a cursor's next batch"),

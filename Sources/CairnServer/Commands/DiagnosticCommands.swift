@@ -6,7 +6,7 @@ import SystemPackage
 /// What drivers, shells and monitors ask about a server.
 enum DiagnosticCommands {
     /// The MongoDB release whose behaviour is followed; it goes with the announced wire version.
-    static let compatibleVersion: (major: Int32, minor: Int32, patch: Int32) = (7, 0, 0)
+    static let compatibleVersion: (major: Int32, minor: Int32, patch: Int32) = (8, 0, 0)
     static var compatibleVersionText: String {
         "\(compatibleVersion.major).\(compatibleVersion.minor).\(compatibleVersion.patch)"
     }
@@ -71,7 +71,7 @@ enum DiagnosticCommands {
 
     private static func getParameter(_ invocation: Invocation, _ node: isolated NodeLoop) throws -> Document {
         let parameters: [(String, Value)] = [
-            ("featureCompatibilityVersion", ["version": "7.0"]),
+            ("featureCompatibilityVersion", ["version": "8.0"]),
             ("authenticationMechanisms", []),
             ("enableTestCommands", .bool(node.shared.configuration.testCommandsEnabled)),
             ("maxBsonObjectSize", .int32(Int32(WireLimits.documentBytesMax))),

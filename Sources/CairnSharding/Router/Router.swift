@@ -111,6 +111,7 @@ extension Router {
         case "insert": return try await insert(command)
         case "update": return try await update(command)
         case "delete": return try await delete(command)
+        case "bulkWrite": return try await bulkWrite(command)
         case "findAndModify", "findandmodify": return try await findAndModify(command)
         case "find": return try await find(command)
         case "getMore": return try await getMore(command)
@@ -145,6 +146,6 @@ extension Router {
         "insert", "update", "delete", "findAndModify", "findandmodify", "find", "getMore", "killCursors", "count",
         "distinct", "aggregate", "explain", "create", "drop", "dropDatabase", "renameCollection", "collMod",
         "listCollections", "listDatabases", "createIndexes", "listIndexes", "dropIndexes", "deleteIndexes", "collStats",
-        "dbStats", "validate", "convertToCapped", "cloneCollectionAsCapped",
+        "dbStats", "validate", "convertToCapped", "cloneCollectionAsCapped", "bulkWrite",
     ]
 }
