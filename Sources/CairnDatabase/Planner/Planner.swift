@@ -39,9 +39,14 @@ struct Planner {
     /// How the query compares strings; nil for by their bytes.
     var collation: Collation?
 
-    func plan(_ filter: Filter, sort: SortSpecification?, hint: Value?) throws -> Plan {
+    /// - Parameter window: what of the hinted index is to be looked at; nil for what the filter leaves.
+    func plan(_ filter: Filter, sort: SortSpecification?, hint: Value?, window: KeyWindow? = nil) throws -> Plan {
         let sort = sort.flatMap { $0.isEmpty ? nil : $0 }
-        if let hint { return try hinted(filter, sort, hint) }
+        if window != nil, hint == nil {
+            throw QueryError(
+                ErrorCode(51173), "When using min()/max() a hint of which index to use must be provided")
+        }
+        if let hint { return try hinted(filter, sort, hint, window) }
         if let access = recordAccess(filter) {
             // One document is in every order.
             if case .records(let keys) = access, keys.count > 1 {
@@ -148,18 +153,26 @@ struct Planner {
 
     // MARK: - Hints
 
-    private func hinted(_ filter: Filter, _ sort: SortSpecification?, _ hint: Value) throws -> Plan {
+    /// Whether a hint names the index on `_id`, in whose place the documents themselves are.
+    static func meansID(_ hint: Value?) -> Bool {
+        switch hint {
+        case .string(let name)?: name == "_id_"
+        case .document(let pattern)?: pattern.count == 1 && pattern["_id"]?.isNumber == true
+        default: false
+        }
+    }
+
+    private func hinted(
+        _ filter: Filter, _ sort: SortSpecification?, _ hint: Value, _ window: KeyWindow?
+    ) throws -> Plan {
         if case .document(let pattern) = hint, let natural = pattern["$natural"] {
             let isBackwards = (natural.numericDouble ?? 1) < 0
             return Plan(access: .collection(descending: isBackwards), providesSort: sort == nil)
         }
-        let isID =
-            switch hint {
-            case .string(let name): name == "_id_"
-            case .document(let pattern): pattern.count == 1 && pattern["_id"]?.isNumber == true
-            default: throw QueryError(.failedToParse, "hint must be a string or an object")
-            }
-        if isID {
+        guard hint.asString != nil || hint.asDocument != nil else {
+            throw QueryError(.failedToParse, "hint must be a string or an object")
+        }
+        if Self.meansID(hint) {
             let access = recordAccess(filter) ?? .collection(descending: false)
             return Plan(access: access, providesSort: sort == nil)
         }
@@ -180,6 +193,11 @@ struct Planner {
                 .badValue,
                 "error processing query: planner returned error :: caused by :: hint provided does not correspond to an "
                     + "existing index")
+        }
+        if let window {
+            let bounds = IndexBounds(index, try window.range(of: index))
+            return plan(
+                Candidate(index: index, bounds: bounds, sortDescending: direction(index, bounds, sort)), sort)
         }
         let bounds = IndexBounds(index, filter)
         guard index.extractor.wildcard == nil || bounds.isBounded else {

@@ -25,6 +25,9 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// exhausted: bool, version: int64}`, documents = the first batch. `batchSize` absent means 101; 0 opens the cursor
     /// without reading. `limit` 0 means none.
     ///
+    /// `min` and `max` bound the keys of the hinted index. `returnKey` asks for the keys of the index that was used instead of
+    /// documents, or with `keepDocuments` as a field `$key` of theirs; `showRecordId` for a field `$recordId`.
+    ///
     /// With `tail: {after?: int64, awaitMilliseconds?}` it reads what came into a capped collection behind that place → body
     /// `{position: int64, skipped, count, next}`: the place of the last document looked at, how many of `skip` were passed
     /// over, how many documents there are, and the place of the next to come. No cursor is left open. When nothing is there

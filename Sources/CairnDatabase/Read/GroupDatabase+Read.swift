@@ -80,8 +80,8 @@ extension GroupDatabase {
     ) throws -> GroupReply? {
         let arguments = try FindArguments(request.body)
         guard arguments.sort == nil, arguments.projection == nil, arguments.skip == 0, arguments.hint == nil,
-            arguments.batchSize != 0, request.body["tail"] == nil, let condition = arguments.filter.first,
-            condition.isNamed("_id"),
+            arguments.batchSize != 0, request.body["tail"] == nil, !arguments.returnsKey,
+            !arguments.showsRecordID, let condition = arguments.filter.first, condition.isNamed("_id"),
             condition.bytes.count + 5 == arguments.filter.byteCount
         else { return nil }
         let id = condition.value

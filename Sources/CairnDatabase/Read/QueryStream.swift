@@ -24,6 +24,12 @@ struct FindArguments {
     var variables: Document?
     /// The `_id` of the one document that is meant, exactly, whatever the filter's collation holds for equal.
     var record: Value?
+    /// What of the hinted index is to be looked at.
+    var window = KeyWindow()
+    /// Whether the key that led to a document is wanted instead of it, or beside it.
+    var returnsKey = false
+    var keepsDocuments = false
+    var showsRecordID = false
     private var collation: Collation?
     private var hasCollation = false
 
@@ -48,6 +54,11 @@ struct FindArguments {
                 collation = try Collation.parse(document)
                 hasCollation = true
             case "$recordID": record = value
+            case "min": window.minimum = try Self.document(value, element.name)
+            case "max": window.maximum = try Self.document(value, element.name)
+            case "returnKey": returnsKey = value.isTruthy
+            case "showRecordId": showsRecordID = value.isTruthy
+            case "keepDocuments": keepsDocuments = value.isTruthy
             case "let": variables = try Self.document(value, element.name)
             default: break
             }
@@ -105,6 +116,9 @@ final class QueryStream: DocumentStream {
     private var sorted: [Document]?
     private var sortedPosition = 0
     private(set) var returned = 0
+    private let returnsKey: Bool
+    private let keepsDocuments: Bool
+    private let showsRecordID: Bool
 
     init(
         view: ReadView, collection: CollectionState, arguments: FindArguments, context: QueryContext,
@@ -112,7 +126,13 @@ final class QueryStream: DocumentStream {
     ) throws {
         var context = context
         context.collation = arguments.collation(in: collection)
-        filter = arguments.filter.isEmpty ? .all : try Filter(parsing: arguments.filter, context: context)
+        let hasWindow = arguments.window.minimum != nil || arguments.window.maximum != nil
+        var given = arguments.filter
+        if hasWindow, Planner.meansID(arguments.hint) { given = try arguments.window.narrowing(given) }
+        filter = given.isEmpty ? .all : try Filter(parsing: given, context: context)
+        returnsKey = arguments.returnsKey
+        keepsDocuments = arguments.keepsDocuments
+        showsRecordID = arguments.showsRecordID
         var hint = arguments.hint
         if let document = arguments.sort, let natural = document["$natural"], document.count == 1 {
             hint = .document(["$natural": natural])
@@ -128,7 +148,7 @@ final class QueryStream: DocumentStream {
         remaining = arguments.limit == 0 ? nil : arguments.limit
         sortBytesMax = options.sortBytesMax
         plan = try Planner(collection: collection, readVersion: view.version, collation: context.collation)
-            .plan(filter, sort: sort, hint: hint)
+            .plan(filter, sort: sort, hint: hint, window: hasWindow ? arguments.window : nil)
         source = RecordSource(view: view, collection: collection, access: plan.access)
     }
 
@@ -138,6 +158,9 @@ final class QueryStream: DocumentStream {
         self.plan = plan
         sort = nil
         projection = nil
+        returnsKey = false
+        keepsDocuments = false
+        showsRecordID = false
         skip = 0
         remaining = nil
         sortBytesMax = options.sortBytesMax
@@ -153,12 +176,26 @@ final class QueryStream: DocumentStream {
             }
             remaining = remaining.map { $0 - 1 }
             returned += 1
-            return try project(document)
+            return try shaped(document)
         }
         return nil
     }
 
     func liftLimit() { source.liftLimit() }
+
+    private func shaped(_ document: Document) throws -> Document {
+        guard returnsKey || showsRecordID else { return try project(document) }
+        var result: Document
+        if returnsKey {
+            // Documents that were sorted here are no longer those that the source stands on.
+            let key = sorted == nil ? try source.currentKey() : source.key(of: document)
+            result = keepsDocuments ? document.appending("$key", .document(key)) : key
+        } else {
+            result = try project(document)
+        }
+        if showsRecordID { result = result.appending("$recordId", try source.recordID(of: document)) }
+        return result
+    }
 
     private func project(_ document: Document) throws -> Document {
         guard let projection else { return document }

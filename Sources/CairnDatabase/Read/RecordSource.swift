@@ -6,9 +6,9 @@ import CairnStorage
 ///
 /// Documents in slots that the group does not own (what a move has not deleted yet) are passed over.
 final class RecordSource {
-    private let view: ReadView
-    private let collection: CollectionState
-    private let access: Access
+    let view: ReadView
+    let collection: CollectionState
+    let access: Access
     private let ownsEverything: Bool
 
     /// The record key and the document that ``next()`` has come to.
@@ -22,7 +22,9 @@ final class RecordSource {
 
     private var position = 0
     private var cursor: RangeCursor?
-    private var branch: RecordSource?
+    private(set) var branch: RecordSource?
+    /// Of an index, the entry that led to ``document``.
+    private(set) var entry: ArraySlice<UInt8> = []
     /// Records that were given out already, where an access path can meet one twice.
     private var seen: Set<[UInt8]> = []
 
@@ -150,6 +152,7 @@ final class RecordSource {
             }
             documentsExamined += 1
             key = record
+            entry = cursor.key
             document = Document(trusted: value)
             return true
         }

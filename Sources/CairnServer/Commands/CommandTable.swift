@@ -86,6 +86,7 @@ struct CommandTable: Sendable {
         .routed("dropIndexes", "drops indexes"),
         .routed("collStats", "statistics of a collection"),
         .routed("validate", "compares a collection's indexes with its documents"),
+        .routed("dataSize", "the size of a collection's documents, or of those between two keys"),
         .routed("dbStats", "statistics of a database"),
     ]
 }

@@ -69,6 +69,9 @@ extension Router {
         guard let fromName = try command.body.string(command.name), let toName = try command.body.string("to") else {
             throw QueryError(.missingRequiredField, "BSON field 'renameCollection.to' is missing but a required field")
         }
+        guard command.database == "admin" else {
+            throw QueryError(.unauthorized, "renameCollection may only be run against the admin database.")
+        }
         let from = try Namespace(parsing: fromName)
         let to = try Namespace(parsing: toName)
         try refuseCatalogWrite(from)

@@ -27,11 +27,12 @@ extension Router {
                 return try await firstReply(
                     cursor, batchSize: firstBatchSize(query.batchSize), isSingleBatch: false, deadline: deadline)
             }
+            let bounded = try query.bounded(in: descriptor)
             let collation = try descriptor.collation(asGiven: query.collation)
             let groups = try Targeting.groups(for: query.filter, in: descriptor, collation)
             do throws(CommandFailure) {
                 let cursor = try await openFind(
-                    query, collation, on: groups, of: descriptor, namespace, deadline: deadline)
+                    bounded, collation, on: groups, of: descriptor, namespace, deadline: deadline)
                 return try await replyOrFail(cursor, query, deadline: deadline)
             } catch {
                 guard case .stale = error else { throw error.queryError }
@@ -41,6 +42,28 @@ extension Router {
         }
         try query.check()
         return Router.cursorReply(id: 0, namespace: namespace.description, batch: [], isFirst: true)
+    }
+
+    /// A cursor over what a query finds; nil when there is no such collection.
+    func openCursor(
+        _ query: FindArguments, over namespace: Namespace, deadline: UInt64
+    ) async throws(QueryError) -> RouterCursor? {
+        var retries = StaleRetries()
+        var isFresh = false
+        while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
+            let collation = try descriptor.collation(asGiven: query.collation)
+            do throws(CommandFailure) {
+                return try await openFind(
+                    try query.boundedOrFail(in: descriptor), collation, on: descriptor.groups, of: descriptor,
+                    namespace,
+                    deadline: deadline)
+            } catch {
+                guard case .stale = error else { throw error.queryError }
+                try await retries.next(self, deadline: deadline)
+                isFresh = true
+            }
+        }
+        return nil
     }
 
     private func replyOrFail(
@@ -61,20 +84,20 @@ extension Router {
     ) async throws(CommandFailure) -> RouterCursor {
         let isMerged = groups.count > 1
         let order: SortSpecification?
-        let projection: Projection?
+        let shape: FindShape?
         do throws(QueryError) {
             order = isMerged ? try query.sortSpecification(collation) : nil
-            projection = order != nil ? try query.parsedProjection() : nil
+            shape = order != nil ? try FindShape(query) : nil
         } catch {
             throw .error(error)
         }
-        let body = query.groupBody(isMerged: isMerged, withoutProjection: projection != nil)
+        let body = query.groupBody(isMerged: isMerged, withoutProjection: shape != nil)
         let streams = try await openStreams(
             .find, body: body, on: groups, of: descriptor, deadline: deadline)
         do throws(QueryError) {
             return try RouterCursor(
                 id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: streams,
-                order: order, projection: projection, skip: isMerged ? query.skip : 0,
+                order: order, shape: shape, skip: isMerged ? query.skip : 0,
                 limit: isMerged && query.limit > 0 ? query.limit : nil)
         } catch {
             throw .error(error)
@@ -235,6 +258,13 @@ struct FindArguments {
         }
         if isSingleBatch, !isMerged { builder.append("singleBatch", .bool(true)) }
         if let hint { builder.append("hint", hint) }
+        if let minimum { builder.append("min", .document(minimum)) }
+        if let maximum { builder.append("max", .document(maximum)) }
+        if returnsKey {
+            builder.append("returnKey", .bool(true))
+            if withoutProjection { builder.append("keepDocuments", .bool(true)) }
+        }
+        if showsRecordID { builder.append("showRecordId", .bool(true)) }
         if let variables { builder.append("let", .document(variables)) }
         if let collation { builder.append("collation", .document(collation)) }
         return builder.finish()

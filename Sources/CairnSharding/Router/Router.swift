@@ -133,6 +133,7 @@ extension Router {
         case "listIndexes": return try await listIndexes(command)
         case "dropIndexes", "deleteIndexes": return try await dropIndexes(command)
         case "collStats": return try await collectionStatistics(command)
+        case "dataSize", "datasize": return try await dataSize(command)
         case "dbStats": return try await databaseStatistics(command)
         case "validate": return try await validate(command)
         default: throw QueryError(.commandNotFound, "no such command: '\(command.name)'")
@@ -147,5 +148,6 @@ extension Router {
         "distinct", "aggregate", "explain", "create", "drop", "dropDatabase", "renameCollection", "collMod",
         "listCollections", "listDatabases", "createIndexes", "listIndexes", "dropIndexes", "deleteIndexes", "collStats",
         "dbStats", "validate", "convertToCapped", "cloneCollectionAsCapped", "bulkWrite",
+        "dataSize", "datasize",
     ]
 }

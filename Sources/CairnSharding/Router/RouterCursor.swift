@@ -29,7 +29,7 @@ final class RouterCursor {
     /// Set when the streams are merged by it instead of one after the other.
     private let order: SortSpecification?
     /// Set when the groups sent whole documents because merging needed fields that the client did not ask for.
-    private let projection: Projection?
+    private let shape: FindShape?
     /// The merging part of a pipeline, fed by the streams.
     private let executor: PipelineExecutor?
     /// The stages that need other collections of this database ask for them in its name.
@@ -53,7 +53,7 @@ final class RouterCursor {
 
     init(
         id: Int64, namespace: String, router: Router, streams: [CursorStream], order: SortSpecification? = nil,
-        projection: Projection? = nil, skip: Int64 = 0, limit: Int64? = nil, executor: PipelineExecutor? = nil,
+        shape: FindShape? = nil, skip: Int64 = 0, limit: Int64? = nil, executor: PipelineExecutor? = nil,
         database: String = ""
     ) throws(QueryError) {
         self.id = id
@@ -61,7 +61,7 @@ final class RouterCursor {
         self.router = router
         self.streams = streams
         self.order = order
-        self.projection = projection
+        self.shape = shape
         self.executor = executor
         self.database = database
         self.skip = skip
@@ -167,7 +167,7 @@ final class RouterCursor {
                 continue
             }
             if let left = remaining { remaining = left - 1 }
-            return try projection?.apply(document) ?? document
+            return try shape?.apply(document) ?? document
         }
         return nil
     }
