@@ -21,7 +21,8 @@ extension Router {
     public func beginInsert(_ command: ClientCommand, completion: @escaping (SingleInsertOutcome) -> Void) -> Bool {
         guard command.name == "insert", command.sequences.count == 1, command.sequences[0].name == "documents",
             command.sequences[0].documents.count == 1, let namespace = namespace(ofSimple: command),
-            let descriptor = shardMap[namespace], CatalogCollections.descriptor(of: namespace) == nil,
+            let descriptor = shardMap[namespace], !descriptor.isView,
+            CatalogCollections.descriptor(of: namespace) == nil,
             command.sequences[0].documents[0].byteCount <= Router.documentBytesMax,
             let (document, id, _) = try? withID(command.sequences[0].documents[0])
         else { return false }
