@@ -133,6 +133,7 @@ public struct ErrorCode: RawRepresentable, Hashable, Comparable, Sendable, Custo
     public static let incompatibleServerVersion = ErrorCode(188)
     public static let primarySteppedDown = ErrorCode(189)
     public static let failPointEnabled = ErrorCode(192)
+    public static let failPointSetFailed = ErrorCode(236)
     public static let viewPipelineMaxSizeExceeded = ErrorCode(195)
     public static let invalidIndexSpecificationOption = ErrorCode(197)
     public static let cannotBuildIndexKeys = ErrorCode(201)
@@ -355,6 +356,7 @@ public struct ErrorCode: RawRepresentable, Hashable, Comparable, Sendable, Custo
         233: "TooManyDocumentSequences",
         234: "RetryChangeStream",
         235: "InternalErrorNotSupported",
+        236: "FailPointSetFailed",
         237: "CursorKilled",
         238: "NotImplemented",
         239: "SnapshotTooOld",
@@ -396,5 +398,8 @@ public struct ErrorCode: RawRepresentable, Hashable, Comparable, Sendable, Custo
         13435: "NotPrimaryNoSecondaryOk",
         13436: "NotPrimaryOrSecondary",
         14031: "OutOfDiskSpace",
+        40413: "IDLDuplicateField",
+        40414: "IDLFailedToParse",
+        40415: "IDLUnknownField",
     ]
 }

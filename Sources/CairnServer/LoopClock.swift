@@ -12,7 +12,10 @@ final class LoopClock: RouterClock {
 
     var nanoseconds: UInt64 { Self.monotonicNanoseconds }
 
-    var wallMilliseconds: Int64 {
+    var wallMilliseconds: Int64 { Self.wallMilliseconds }
+
+    /// Milliseconds since 1970 by the wall clock.
+    static var wallMilliseconds: Int64 {
         var time = timespec()
         // Safety: `time` lives through the call, which fills it.
         unsafe clock_gettime(CLOCK_REALTIME, &time)

@@ -82,6 +82,8 @@ public final class Node: Service {
         try await admin.run()
         shared.logger.info("shutting down", metadata: ["node": "\(configuration.node.rawValue)"])
         try? await clientListener.close()
+        shared.topology.beginShutdown()
+        for loop in loops { await loop.endTopologyWaits() }
         await drain()
         for loop in loops { await loop.stop() }
         await peers.stop()

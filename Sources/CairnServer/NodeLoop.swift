@@ -280,13 +280,15 @@ actor NodeLoop {
 
     func close(_ id: ConnectionID) {
         guard let connection = connections.removeValue(forKey: id) else { return }
-        connection.task?.cancel()
+        // A write goes on without its client, who may not even wait for an answer (`w: 0`).
+        if connection.current.flatMap({ shared.commands[$0.name] })?.isWrite != true { connection.task?.cancel() }
+        connection.endWait()
     }
 
     /// Takes one message of a client. Messages of a connection are answered in order, one at a time.
     func receive(_ message: ArraySlice<UInt8>, on id: ConnectionID) {
         guard let connection = connections[id] else { return }
-        if connection.task != nil {
+        if connection.isAnswering {
             connection.waiting.append(message)
             if connection.waiting.count >= ClientConnection.waitingCountMax, !connection.isThrottled {
                 connection.isThrottled = true
@@ -317,59 +319,36 @@ actor NodeLoop {
             return GroupCallCommand.begin(request, on: connection, node: self)
         }
         // The hot path runs to its end here, on the stack of the socket's read, unless it has to wait.
+        connection.isAnswering = true
+        connection.answerCount &+= 1
+        let number = connection.answerCount
         let task = Task.immediate(executorPreference: tasks) { await self.answer(request, on: connection) }
-        // It may have ended and begun the next message already, whose task is the one to cancel then.
-        if connection.isAnswering, connection.task == nil { connection.task = task }
+        // It may have ended already, and begun the next message, whose task is the one to cancel then.
+        if connection.isAnswering, connection.answerCount == number { connection.task = task }
     }
 
     private func answer(_ request: ClientRequest, on connection: ClientConnection) async {
-        connection.isAnswering = true
-        let number = nextOperation
-        nextOperation &+= 1
+        connection.isKilled = false
+        let number = nextOperationNumber()
         connection.current = ClientConnection.Operation(
             number: number, name: request.name, database: request.database, command: request.body, startedAt: .now())
-        let reply = await run(request, on: connection)
+        if let reply = await run(request, on: connection) {
+            // A connection may have ended while it was answered.
+            if request.expectsReply, connections[connection.id] != nil {
+                await stream(reply, to: request, on: connection)
+            }
+        } else {
+            connection.channel.close(promise: nil)
+        }
         connection.current = nil
         connection.isAnswering = false
         connection.task = nil
-        if request.expectsReply { write(request.encode(reply, requestID: nextRequestID()), to: connection) }
         guard let next = connection.waiting.popFirst() else { return }
         if connection.isThrottled, connection.waiting.count < ClientConnection.waitingCountMax / 2 {
             connection.isThrottled = false
             connection.channel.setOption(.autoRead, value: true).whenFailure { _ in }
         }
         begin(next, on: connection)
-    }
-
-    private func run(_ request: ClientRequest, on connection: ClientConnection) async -> Document {
-        guard let command = shared.commands[request.name] else {
-            return Router.errorReply(QueryError(.commandNotFound, "no such command: '\(request.name)'"))
-        }
-        shared.counters.count(
-            command.name, documents: request.sequences.first?.documents.count ?? 1)
-        switch command.action {
-        case .routed:
-            guard let router else { return Router.errorReply(QueryError(.shutdownInProgress, "the node is starting")) }
-            let routed: ClientCommand
-            do throws(QueryError) {
-                routed = try ClientCommand(
-                    body: request.body, sequences: request.sequences.map { ($0.name, $0.documents) })
-            } catch {
-                return Router.errorReply(error)
-            }
-            let reply = await router.run(routed)
-            if case .int32(let count)? = reply["n"] { connection.lastWriteCount = count }
-            return reply
-        case .local(let action):
-            let invocation = Invocation(
-                name: command.name, database: request.database, body: request.body, sequences: request.sequences,
-                connection: connection)
-            do { return try await action(invocation, self) } catch let error as QueryError {
-                return Router.errorReply(error)
-            } catch {
-                return Router.errorReply(QueryError(.internalError, "\(error)"))
-            }
-        }
     }
 
     /// Writes an answer. All that a turn of the loop has for a connection leaves in one system call, at the turn's end.
@@ -390,6 +369,12 @@ actor NodeLoop {
             connection.needsFlush = false
             connection.channel.flush()
         }
+    }
+
+    /// A number that no operation has on another loop of the node.
+    private func nextOperationNumber() -> Int32 {
+        let number = Int64(nextRequestID()) * Int64(max(siblings.count, 1)) + Int64(index)
+        return Int32(truncatingIfNeeded: number & Int64(Int32.max))
     }
 
     func nextRequestID() -> Int32 {

@@ -8,7 +8,9 @@ import Synchronization
 final class NodeShared: Sendable {
     let configuration: NodeConfiguration
     private let newestLayout: Mutex<ClusterLayout>
-    let commands = CommandTable()
+    let commands: CommandTable
+    let failPoints = FailPointTable()
+    let topology = NodeTopology()
     let connectionCount = ConnectionCount()
     let counters = OperationCounters()
     let startedAtNanoseconds = LoopClock.monotonicNanoseconds
@@ -20,6 +22,7 @@ final class NodeShared: Sendable {
 
     init(configuration: NodeConfiguration, layout: ClusterLayout, arguments: [String], logger: Logger) {
         self.configuration = configuration
+        commands = CommandTable(includesTestCommands: configuration.testCommandsEnabled)
         self.arguments = arguments
         self.logger = logger
         newestLayout = Mutex(layout)

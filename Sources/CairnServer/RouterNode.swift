@@ -46,6 +46,8 @@ public final class RouterNode: Service {
         let following = Task { await follow(layout, shared: shared, loops: loops, on: group.next()) }
         try await gracefulShutdown()
         following.cancel()
+        shared.topology.beginShutdown()
+        for loop in loops { await loop.endTopologyWaits() }
         try? await listener.close()
         for loop in loops { await loop.stop() }
         try await group.shutdownGracefully()

@@ -28,7 +28,11 @@ struct Serve: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The least severe level to log.", valueName: "level"))
     var logLevel: String?
 
-    @Flag(help: "Let tests cut this node off from its peers, over its admin endpoint and from this machine only.")
+    @Flag(
+        help: """
+            Let tests cut this node off from its peers (over its admin endpoint, from this machine only) and make commands fail \
+            (configureFailPoint).
+            """)
     var enableTestCommands = false
 
     func run() async throws {

@@ -26,16 +26,32 @@ struct Command: Sendable {
     let name: String
     let help: String
     let action: Action
+    /// The fields that it takes; nil for a command that has not declared any, whose fields are not looked at.
+    let fields: CommandFields?
+    /// Whether it may change documents, so that a driver may number it and send it again.
+    let isWrite: Bool
+    /// Whether groups answer it.
+    var isRouted: Bool { if case .routed = action { true } else { false } }
+
+    private static let writes: Set<String> = ["insert", "update", "delete", "findAndModify", "bulkWrite"]
+
+    private init(_ name: String, _ help: String, _ action: Action) {
+        self.name = name
+        self.help = help
+        self.action = action
+        fields = CommandFields.all[name]
+        isWrite = Self.writes.contains(name)
+    }
 
     static func local(
         _ name: String, _ help: String,
         _ run: @escaping @Sendable (Invocation, isolated NodeLoop) async throws -> Document
     ) -> Command {
-        Command(name: name, help: help, action: .local(run))
+        Command(name, help, .local(run))
     }
 
     static func routed(_ name: String, _ help: String) -> Command {
-        Command(name: name, help: help, action: .routed)
+        Command(name, help, .routed)
     }
 }
 
@@ -44,11 +60,13 @@ struct CommandTable: Sendable {
     let commands: [Command]
     private let byName: [String: Int]
 
-    init() {
-        commands = [
-            HelloCommand.all, DiagnosticCommands.all, SessionCommands.all, OperationCommands.all,
-            ClusterCommands.all, NodeCommands.all, Self.routed,
-        ].flatMap { $0 }
+    /// - Parameter includesTestCommands: whether commands that break things on purpose are among them.
+    init(includesTestCommands: Bool = false) {
+        commands =
+            [
+                HelloCommand.all, DiagnosticCommands.all, SessionCommands.all, OperationCommands.all,
+                ClusterCommands.all, NodeCommands.all, Self.routed,
+            ].flatMap { $0 } + (includesTestCommands ? FailPointCommand.all : [])
         var byName: [String: Int] = [:]
         for (index, command) in commands.enumerated() {
             byName[command.name] = index

@@ -22,6 +22,12 @@ final class ClientConnection {
     /// What answers it, when that had to wait.
     var task: Task<Void, Never>?
     var isAnswering = false
+    /// Messages whose answer was begun.
+    var answerCount: UInt64 = 0
+    /// Whether somebody wants the operation stopped.
+    var isKilled = false
+    /// What the answer waits for, when it is time or news.
+    var wait: ConnectionWait?
     /// Whether something was written that has not been flushed.
     var needsFlush = false
     /// Whether the socket is left unread until the queue is shorter.
@@ -45,6 +51,15 @@ final class ClientConnection {
     init(id: ConnectionID, channel: any Channel) {
         self.id = id
         self.channel = channel
+    }
+
+    /// What the application calls itself.
+    var applicationName: String? { clientMetadata?["application"]?.asDocument?["name"]?.stringValue }
+
+    /// Has the answer wait no longer.
+    func endWait() {
+        wait?.end()
+        wait = nil
     }
 
     /// `HOST:PORT` of the client.

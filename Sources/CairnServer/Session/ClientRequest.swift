@@ -10,7 +10,7 @@ struct ClientRequest: Sendable {
 
     let name: String
     let database: String
-    let body: Document
+    var body: Document
     let sequences: [OpMsg.Sequence]
     let requestID: Int32
     private let envelope: Envelope
@@ -55,14 +55,27 @@ struct ClientRequest: Sendable {
         if case .message(let flags) = envelope { !flags.contains(.moreToCome) } else { true }
     }
 
+    /// Whether the client takes several answers to this one request.
+    var allowsExhaust: Bool {
+        if case .message(let flags) = envelope { flags.contains(.exhaustAllowed) } else { false }
+    }
+
     /// The bytes of the answer, in the same envelope.
-    func encode(_ reply: Document, requestID number: Int32) -> [UInt8] {
+    ///
+    /// - Parameters:
+    ///   - answered: the message that it answers, when that is not the request but the answer before this one.
+    ///   - isMoreToCome: whether another answer follows without a request.
+    func encode(
+        _ reply: Document, requestID number: Int32, responseTo answered: Int32? = nil, isMoreToCome: Bool = false
+    ) -> [UInt8] {
         let bytes: [UInt8]
         switch envelope {
-        case .query: bytes = OpReply.encoded(document: reply, requestID: number, responseTo: requestID)
+        case .query: bytes = OpReply.encoded(document: reply, requestID: number, responseTo: answered ?? requestID)
         case .message(let flags):
-            bytes = OpMsg(flags: flags.intersection(.checksumPresent), body: reply)
-                .encoded(requestID: number, responseTo: requestID)
+            var flags = flags.intersection(.checksumPresent)
+            if isMoreToCome { flags.insert(.moreToCome) }
+            bytes = OpMsg(flags: flags, body: reply)
+                .encoded(requestID: number, responseTo: answered ?? requestID)
         }
         guard let compressor, let packed = try? OpCompressed.pack(bytes, with: compressor) else { return bytes }
         return packed
