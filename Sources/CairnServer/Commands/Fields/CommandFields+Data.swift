@@ -85,7 +85,7 @@ extension CommandFields {
                 CommandField("bulkWrite"), CommandField("ops", .array), CommandField("nsInfo", .array),
                 CommandField("ordered", .flag), CommandField("let", .object), CommandField("errorsOnly", .flag),
                 CommandField("cursor", .object), CommandField("bypassDocumentValidation", .flag),
-            ] + statementNumbers),
+            ] + statementNumbers, isStable: true),
         "explain": CommandFields(
             [CommandField("explain", .object), CommandField("verbosity", .string)], isStable: true),
     ]
@@ -105,6 +105,13 @@ extension CommandFields {
                 CommandField("indexOptionDefaults", .object, isStable: false),
                 CommandField("flags", .number, isStable: false), CommandField("placement", .string, isStable: false),
             ], isStable: true),
+        "convertToCapped": CommandFields([
+            CommandField("convertToCapped", .collection), CommandField("size", .number),
+        ]),
+        "cloneCollectionAsCapped": CommandFields([
+            CommandField("cloneCollectionAsCapped", .collection), CommandField("toCollection", .string),
+            CommandField("size", .number),
+        ]),
         "drop": CommandFields([CommandField("drop", .collection)], isStable: true),
         "dropDatabase": CommandFields([CommandField("dropDatabase")], isStable: true),
         "renameCollection": CommandFields([
