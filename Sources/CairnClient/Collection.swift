@@ -17,6 +17,27 @@ public struct ClientDatabase: Sendable {
             encode: { try BSONEncoder().encode($0) }, decode: { try BSONDecoder().decode(Element.self, from: $0) })
     }
 
+    /// Makes a collection that takes only documents from which an `Element` can be read, as ``BSONSchema`` describes it.
+    ///
+    /// - Parameter allowsOtherFields: whether documents may have fields that the type does not know.
+    /// - Throws: ``ClientError``: with code `coding` for a type that cannot be described, with `serverCode` 48 when there is a
+    ///   collection of that name already.
+    @discardableResult
+    public func createCollection<Element: Codable & Sendable>(
+        _ name: String, of type: Element.Type, allowsOtherFields: Bool = true, timeout: Duration? = nil
+    ) async throws(ClientError) -> Collection<Element> {
+        let schema: BSONSchema
+        do throws(BSONSchema.Indescribable) {
+            schema = try BSONSchema(of: type, allowsOtherFields: allowsOtherFields)
+        } catch {
+            throw ClientError(.coding, "\(error)")
+        }
+        try await run(
+            ["create": .string(BSONString(name)), "validator": ["$jsonSchema": .document(schema.document)]],
+            timeout: timeout)
+        return collection(name, of: type)
+    }
+
     /// Runs a command on this database and returns its whole reply.
     ///
     /// - Throws: ``ClientError``.

@@ -132,6 +132,30 @@ private struct Stone: Codable, Equatable, Sendable {
         }
     }
 
+    @Test func aCollectionCanDemandWhatATypeIsReadFrom() async throws {
+        try await withNode { address in
+            let client = try await CairnClient.connect(to: address)
+            let hill = client.database("hill")
+            let stones = try await hill.createCollection("stones", of: Stone.self)
+            try await stones.insertOne(Stone(_id: 1, kind: "granite", weight: 1, marks: []))
+            let plain = hill.collection("stones")
+            let refused = await #expect(throws: ClientError.self) {
+                try await plain.insertOne(["_id": 2, "kind": 3, "marks": []])
+            }
+            #expect(refused?.serverCode == 121)
+            try await plain.insertOne(["_id": 3, "kind": "slate", "marks": [], "more": 1])
+            let again = await #expect(throws: ClientError.self) {
+                try await hill.createCollection("stones", of: Stone.self)
+            }
+            #expect(again?.serverCode == 48)
+            let indescribable = await #expect(throws: ClientError.self) {
+                try await hill.createCollection("numbers", of: Int.self)
+            }
+            #expect(indescribable?.code == .coding)
+            await client.close()
+        }
+    }
+
     @Test func errorsCarryMongoDBsNumbers() async throws {
         try await withNode { address in
             let client = try await CairnClient.connect(to: address)

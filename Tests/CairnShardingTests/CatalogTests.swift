@@ -192,6 +192,48 @@ struct CatalogTests {
         }
     }
 
+    @Test func anIndexWhoseRouterIsGoneIsFinishedByItsGroups() async throws {
+        for start in stride(from: Int32(0), to: 9_000, by: 1_000) {
+            _ = try await cluster.insert("a", (start..<start + 1_000).map { ["_id": .int32($0), "x": .int32($0 % 7)] })
+        }
+        cluster.losesRequest = { request, _ in request.operation == .buildIndex }
+        let index: Document = ["key": ["x": 1], "name": "x_1"]
+        try await cluster.fails(.hostUnreachable, ["createIndexes": "a", "indexes": .array([.document(index)])])
+        cluster.losesRequest = { _, _ in false }
+        try await cluster.fails(.badValue, ["find": "a", "hint": "x_1"])
+        // The leaders notice it, have patience, and go on.
+        try await cluster.tick()
+        let before = (1...6).map { cluster.group($0).proposals }
+        cluster.clock.advance(nanoseconds: 9_000_000_000)
+        try await cluster.tick()
+        #expect((1...6).map { cluster.group($0).proposals } == before)
+        cluster.clock.advance(nanoseconds: 2_000_000_000)
+        try await cluster.tick()
+        let found = try await cluster.all("a", filter: ["x": ["$gte": 0]], with: ["hint": "x_1"])
+        #expect(found.count == 9_000)
+    }
+
+    @Test func aChangeThatAGroupMissedReachesItLater() async throws {
+        _ = try await cluster.insert("a", (0..<50).map { ["_id": .int32($0)] })
+        cluster.losesRequest = { request, group in
+            request.operation == .installDescriptor && group == GroupID(3)
+        }
+        let index: Document = ["key": ["x": 1], "name": "x_1"]
+        try await cluster.fails(.hostUnreachable, ["createIndexes": "a", "indexes": .array([.document(index)])])
+        cluster.losesRequest = { _, _ in false }
+        func hasIndex(_ number: Int) -> Bool {
+            cluster.group(number).replica.database.descriptors.contains { $0.name == "a" && $0.indexes.count == 1 }
+        }
+        #expect(!hasIndex(3) && hasIndex(2))
+        cluster.clock.advance(nanoseconds: 60_000_000_000)
+        try await cluster.resumeCatalogWork()
+        #expect(hasIndex(3))
+        // Once is enough.
+        let before = cluster.requests[.installDescriptor]
+        try await cluster.resumeCatalogWork()
+        #expect(cluster.requests[.installDescriptor] == before)
+    }
+
     @Test func statisticsAreSummedOverTheGroups() async throws {
         _ = try await cluster.insert("a", (0..<50).map { ["_id": .int32($0)] })
         let statistics = try await cluster.ok(["collStats": "a"])
@@ -201,6 +243,14 @@ struct CatalogTests {
 }
 
 extension TestCluster {
+    /// The second's work of every group, carried through.
+    func tick() async throws {
+        for id in groups.keys.sorted() {
+            groups[id]!.replica.tick()
+            try groups[id]!.settle()
+        }
+    }
+
     func resumeCatalogWork() async throws {
         var done = false
         let router = routers[0]

@@ -71,3 +71,14 @@ extension Evaluator {
         return GroupReply(body: body.finish())
     }
 }
+
+extension GroupDatabase {
+    /// The indexes of the applied state that are not filled yet, with the collection's epoch.
+    public var unfinishedIndexes: [(collection: CollectionID, epoch: UInt64, index: IndexID)] {
+        catalog.collections.values.flatMap { collection in
+            collection.indexes.compactMap { index in
+                index.isReady || collection.owned.isEmpty ? nil : (collection.id, collection.epoch, index.id)
+            }
+        }.sorted { ($0.0, $0.2) < ($1.0, $1.2) }
+    }
+}

@@ -39,9 +39,11 @@ extension Router {
         return try CatalogEntry(document)
     }
 
-    /// All entries, dropped ones included, or those of one database, or those in the middle of a change.
+    /// All entries, dropped ones included, or those of one database.
+    ///
+    /// - Parameter changedSince: only those in the middle of a change, or changed after that time in milliseconds since 1970.
     func catalogEntries(
-        database: String? = nil, unfinished: Bool = false, deadline: UInt64
+        database: String? = nil, changedSince: Int64? = nil, deadline: UInt64
     ) async throws(QueryError) -> [CatalogEntry] {
         var entries: [CatalogEntry] = []
         var last: Int64 = 0
@@ -49,7 +51,14 @@ extension Router {
             // By number instead of by cursor: a cursor would die with the leader, and changes between pages do no harm.
             var filter: Document = ["_id": ["$gt": .int64(last)]]
             if let database { filter.set("db", .string(BSONString(database))) }
-            if unfinished { filter.set("state", ["$ne": .string(BSONString(CatalogEntry.State.ready.rawValue))]) }
+            if let changedSince {
+                filter.set(
+                    "$or",
+                    [
+                        ["state": ["$ne": .string(BSONString(CatalogEntry.State.ready.rawValue))]],
+                        ["since": ["$gt": .date(milliseconds: changedSince)]],
+                    ])
+            }
             let body: Document = [
                 "filter": .document(filter), "sort": ["_id": 1], "limit": 1000, "batchSize": 1000, "singleBatch": true,
             ]

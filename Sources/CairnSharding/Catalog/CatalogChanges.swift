@@ -216,10 +216,21 @@ extension Router {
         let deadline = clock.nanoseconds + options.commandNanoseconds
         let now = clock.wallMilliseconds
         // A failure is met again at the next call.
-        guard let entries = try? await catalogEntries(unfinished: true, deadline: deadline) else { return }
+        guard
+            let entries = try? await catalogEntries(
+                changedSince: now - Router.changesLookedAfterMilliseconds, deadline: deadline)
+        else { return }
+        let recent = Set(entries.map(\.descriptor.id))
+        installed = installed.filter { recent.contains($0.key) }
         for entry in entries where now - entry.since > Router.abandonedAfterMilliseconds {
             switch entry.state {
-            case .ready: continue
+            case .ready:
+                // The router that changed it may have died before it told the groups.
+                let descriptor = entry.descriptor
+                guard !descriptor.isView, installed[descriptor.id] != descriptor.epoch else { continue }
+                if (try? await install(descriptor, deadline: deadline)) != nil {
+                    installed[descriptor.id] = descriptor.epoch
+                }
             case .dropping: try? await finishDrop(entry.descriptor, deadline: deadline)
             case .moving: try? await undoMove(entry, deadline: deadline)
             case .sealed: try? await unseal(entry.descriptor, deadline: deadline)

@@ -89,4 +89,7 @@ extension Router {
 
     /// After this long a step of a change that takes moments belongs to a router that is gone.
     static let abandonedAfterMilliseconds: Int64 = 10_000
+
+    /// For so long after a change it is seen to that all groups hear of it.
+    static let changesLookedAfterMilliseconds: Int64 = 300_000
 }

@@ -64,6 +64,8 @@ public final class DataGroup {
     private var expiresSessionsAt: UInt64 = 0
     /// Of the documents whose time is over.
     var expiry = ExpiryPass()
+    /// Of the indexes whose routers are gone.
+    var indexBuilds = IndexBuilds()
     /// Reads that wait for more of a capped collection.
     var tails: [UInt64: Tail] = [:]
     var lastTail: UInt64 = 0
@@ -166,6 +168,11 @@ public final class DataGroup {
 
     /// Starts a request. `completion` is called exactly once, before this returns or in a later ``flush()``.
     public func execute(_ request: GroupRequest, completion: @escaping (Result<GroupReply, GroupFailure>) -> Void) {
+        if request.operation == .buildIndex { noteIndexBuild(request) }
+        carryOut(request, completion: completion)
+    }
+
+    func carryOut(_ request: GroupRequest, completion: @escaping (Result<GroupReply, GroupFailure>) -> Void) {
         if let patience = patience(of: request) {
             return executeTail(request, until: clock.nanoseconds &+ patience, completion)
         }
@@ -349,11 +356,12 @@ public final class DataGroup {
     }
 
     /// To be called about once a second: closes idle cursors and, on the leader, lets go of old retryable writes' results and
-    /// of documents whose time is over.
+    /// of documents whose time is over, and finishes indexes that nobody fills.
     public func tick() {
         database.closeIdleCursors(context)
         database.checkBackgroundWork()
         expireDocuments()
+        resumeIndexBuilds()
         let now = clock.nanoseconds
         guard database.isLeading, now >= expiresSessionsAt else { return }
         expiresSessionsAt = now + 60_000_000_000

@@ -24,6 +24,8 @@ public final class Router {
     var shardMap = ShardMap()
     var sessions = SessionPool()
     var cursors = CursorTable()
+    /// Of the collections that changed lately, the epoch that all their groups have been told; see ``resumeCatalogWork()``.
+    var installed: [CollectionID: UInt64] = [:]
     private var objectIDs: ObjectIDGenerator
 
     /// - Parameter random: seeds ids of objects, cursors and sessions, which must differ between routers; unpredictable in
