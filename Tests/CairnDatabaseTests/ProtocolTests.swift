@@ -9,7 +9,7 @@ import Testing
 @Suite struct ProtocolTests {
     static let request = GroupRequest(
         .insert, collection: CollectionID(9), epoch: 77, session: .test(5, 3), statementIDs: [0, 4], attempt: 7,
-        readVersion: Version(rawValue: 99), budgetMilliseconds: 250, body: ["ordered": false],
+        readVersion: Version(rawValue: 99), token: 13, budgetMilliseconds: 250, body: ["ordered": false],
         documents: [["_id": 1], ["_id": "two"]])
 
     @Test func requestSurvivesTheWire() throws {
@@ -21,6 +21,7 @@ import Testing
         #expect(decoded.statementIDs == [0, 4])
         #expect(decoded.readVersion == Version(rawValue: 99))
         #expect(decoded.attempt == 7)
+        #expect(decoded.token == 13)
         #expect(decoded.budgetMilliseconds == 250)
         #expect(decoded.body == Self.request.body)
         #expect(decoded.documents == Self.request.documents)

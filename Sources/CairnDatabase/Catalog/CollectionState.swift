@@ -13,6 +13,7 @@ struct IndexState: Sendable {
     var flags: IndexFlags
     /// The version at which the group had every document in the index. A reader at an older version must not use it.
     var readySince: Version
+    let use: IndexUse
 
     var id: IndexID { descriptor.id }
     var isReady: Bool { flags.contains(.ready) }
@@ -21,7 +22,11 @@ struct IndexState: Sendable {
     /// Per value of an entry, whether it descends. A wildcard index has two: the path and the value.
     var descending: [Bool] { extractor.isDescending }
 
-    init(_ descriptor: IndexDescriptor, of collection: CollectionID, flags: IndexFlags, readySince: Version) throws {
+    /// - Parameter use: of the state that this one replaces.
+    init(
+        _ descriptor: IndexDescriptor, of collection: CollectionID, flags: IndexFlags, readySince: Version,
+        use: IndexUse? = nil
+    ) throws {
         self.descriptor = descriptor
         let collation = try descriptor.collation.flatMap { try Collation.parse($0) }
         var context = QueryContext()
@@ -34,6 +39,7 @@ struct IndexState: Sendable {
         prefix = KeySpace.prefix(collection, descriptor.id)
         self.flags = flags
         self.readySince = readySince
+        self.use = use ?? IndexUse()
     }
 }
 
@@ -48,6 +54,8 @@ struct CollectionState: Sendable {
     let collation: Collation?
     /// Of a capped collection; nil for any other.
     let cappedLimits: CappedLimits?
+    /// Of the order of `_id`, which the records themselves are.
+    let idUse: IndexUse
 
     var id: CollectionID { descriptor.id }
     var epoch: UInt64 { descriptor.epoch }
@@ -61,14 +69,16 @@ struct CollectionState: Sendable {
     ) throws {
         self.descriptor = descriptor
         owned = descriptor.slots(ownedBy: group)
+        idUse = previous?.idUse ?? IndexUse()
         collation = try descriptor.options["collation"]?.asDocument.flatMap { try Collation.parse($0) }
         validation = try DocumentValidation(options: descriptor.options, collation: collation)
         cappedLimits = descriptor.cappedLimits
         indexes = try descriptor.indexes.map { index in
             let flags = flags[index.id] ?? []
             var since = version
-            if let old = previous?.indexes.first(where: { $0.id == index.id }), old.isReady { since = old.readySince }
-            return try IndexState(index, of: descriptor.id, flags: flags, readySince: since)
+            let old = previous?.indexes.first { $0.id == index.id }
+            if let old, old.isReady { since = old.readySince }
+            return try IndexState(index, of: descriptor.id, flags: flags, readySince: since, use: old?.use)
         }
     }
 

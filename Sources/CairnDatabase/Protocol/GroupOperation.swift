@@ -83,6 +83,9 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// 1000}` → body `{n, more: bool}`. A document goes when one of the dates in its field is at or before `before`; `more`
     /// says that others are left.
     case expireDocuments = 22
+    /// Ends a read that is under way on this replica, leader or not: body `{token: int64}`, that of the read's request → body
+    /// `{found: bool}`. The read is answered with error 11601. Answered by the group, not by the database. Needs no collection.
+    case interrupt = 32
 
     /// Whether the operation may write, so that only a leader carries it out.
     public var isWrite: Bool {
@@ -92,7 +95,7 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
             .expireDocuments:
             true
         case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate,
-            .members:
+            .members, .interrupt:
             false
         }
     }
@@ -109,7 +112,15 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// Whether the operation concerns no collection, so that neither descriptor nor epoch matters.
     public var isCollectionless: Bool {
         switch self {
-        case .getMore, .killCursors, .promiseReadVersion, .checkExecuted, .expireSessions, .members: true
+        case .getMore, .killCursors, .promiseReadVersion, .checkExecuted, .expireSessions, .members, .interrupt: true
+        default: false
+        }
+    }
+
+    /// Whether it may take long and changes nothing, so that it can be ended when nobody waits for it.
+    public var isInterruptible: Bool {
+        switch self {
+        case .find, .getMore, .count, .distinct, .aggregate, .explain, .statistics, .validate: true
         default: false
         }
     }

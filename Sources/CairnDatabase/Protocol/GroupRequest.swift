@@ -29,9 +29,10 @@ public struct SessionStamp: Hashable, Sendable {
 /// On the wire between nodes, all integers little-endian:
 ///
 /// ```
-/// format u8 = 1 ‖ operation u8 ‖ flags u8 (1 session, 2 statement ids, 4 read version, 8 attempt)
+/// format u8 = 1 ‖ operation u8 ‖ flags u8 (1 session, 2 statement ids, 4 read version, 8 attempt, 16 token)
 /// collection u32 ‖ epoch u64 ‖ budget u32
 /// [session 16 bytes ‖ transaction number i64] [count u32 ‖ statement id i32 …] [read version u64] [attempt u64]
+/// [token u64]
 /// body (BSON) ‖ count u32 ‖ document (BSON) …
 /// ```
 public struct GroupRequest: Sendable {
@@ -49,6 +50,8 @@ public struct GroupRequest: Sendable {
     public var attempt: UInt64?
     /// The version to read at, for cursors that span groups; nil reads the newest applied state.
     public var readVersion: Version?
+    /// The router's number for a read that it may want to end (``GroupOperation/interrupt``); nil for others.
+    public var token: UInt64?
     /// How long the sender still waits; 0 means without a limit.
     public var budgetMilliseconds: UInt32
     /// The command's arguments; each ``GroupOperation`` says which.
@@ -58,7 +61,8 @@ public struct GroupRequest: Sendable {
 
     public init(
         _ operation: GroupOperation, collection: CollectionID, epoch: UInt64 = 0, session: SessionStamp? = nil,
-        statementIDs: [Int32] = [], attempt: UInt64? = nil, readVersion: Version? = nil, budgetMilliseconds: UInt32 = 0,
+        statementIDs: [Int32] = [], attempt: UInt64? = nil, readVersion: Version? = nil, token: UInt64? = nil,
+        budgetMilliseconds: UInt32 = 0,
         body: Document = Document(), documents: [Document] = []
     ) {
         self.operation = operation
@@ -68,6 +72,7 @@ public struct GroupRequest: Sendable {
         self.statementIDs = statementIDs
         self.attempt = attempt
         self.readVersion = readVersion
+        self.token = token
         self.budgetMilliseconds = budgetMilliseconds
         self.body = body
         self.documents = documents
@@ -78,6 +83,7 @@ public struct GroupRequest: Sendable {
     private static let hasStatementIDs: UInt8 = 2
     private static let hasReadVersion: UInt8 = 4
     private static let hasAttempt: UInt8 = 8
+    private static let hasToken: UInt8 = 16
 
     /// The bytes that ``init(decoding:validating:)`` reads.
     public func encoded() -> [UInt8] {
@@ -105,6 +111,7 @@ public struct GroupRequest: Sendable {
         if !statementIDs.isEmpty { flags |= Self.hasStatementIDs }
         if readVersion != nil { flags |= Self.hasReadVersion }
         if attempt != nil { flags |= Self.hasAttempt }
+        if token != nil { flags |= Self.hasToken }
         writer.append(flags)
         writer.append(collection.rawValue)
         writer.append(epoch)
@@ -120,6 +127,7 @@ public struct GroupRequest: Sendable {
         }
         if let readVersion { writer.append(readVersion.rawValue) }
         if let attempt { writer.append(attempt) }
+        if let token { writer.append(token) }
         writer.append(body.bytes)
         writer.append(UInt32(documents.count))
         for document in documents { writer.append(document.bytes) }
@@ -139,7 +147,8 @@ public struct GroupRequest: Sendable {
             throw DatabaseError(.malformed, "operation \(number) is not known")
         }
         let flags = try reader.integer(UInt8.self)
-        guard flags & ~(Self.hasSession | Self.hasStatementIDs | Self.hasReadVersion | Self.hasAttempt) == 0 else {
+        let known = Self.hasSession | Self.hasStatementIDs | Self.hasReadVersion | Self.hasAttempt | Self.hasToken
+        guard flags & ~known == 0 else {
             throw DatabaseError(.malformed, "request flags \(flags) are not known")
         }
         let collection = CollectionID(try reader.integer(UInt32.self))
@@ -161,12 +170,14 @@ public struct GroupRequest: Sendable {
         var readVersion: Version?
         if flags & Self.hasReadVersion != 0 { readVersion = Version(rawValue: try reader.integer(UInt64.self)) }
         let attempt = flags & Self.hasAttempt != 0 ? try reader.integer(UInt64.self) : nil
+        let token = flags & Self.hasToken != 0 ? try reader.integer(UInt64.self) : nil
         let body = try reader.document(validating: validating)
         let documents = try reader.documents(validating: validating)
         try reader.expectEnd()
         self.init(
             operation, collection: collection, epoch: epoch, session: session, statementIDs: statementIDs,
-            attempt: attempt, readVersion: readVersion, budgetMilliseconds: budget, body: body, documents: documents)
+            attempt: attempt, readVersion: readVersion, token: token, budgetMilliseconds: budget, body: body,
+            documents: documents)
     }
 }
 

@@ -9,6 +9,8 @@ final class OpenCursor: Sendable {
     let version: Version
     /// Bytes of documents in one batch; the document that crosses the line is the last.
     let bytesMax: Int
+    /// Ends a read that is under way, and with it the cursor.
+    let interruption: Interruption
     private let reading: Mutex<Reading>
 
     private struct Reading {
@@ -17,10 +19,14 @@ final class OpenCursor: Sendable {
         var pending: Document?
     }
 
-    init(collection: CollectionID, version: Version, bytesMax: Int, stream: sending any DocumentStream) {
+    init(
+        collection: CollectionID, version: Version, bytesMax: Int, interruption: Interruption = Interruption(),
+        stream: sending any DocumentStream
+    ) {
         self.collection = collection
         self.version = version
         self.bytesMax = bytesMax
+        self.interruption = interruption
         reading = Mutex(Reading(stream: stream, pending: nil))
     }
 

@@ -32,6 +32,15 @@ public struct DeferredRead: Sendable {
 
     init(_ work: Work) { self.work = work }
 
+    /// What ends the work before its time; nil for work that is short.
+    public var interruption: Interruption? {
+        switch work {
+        case .query(let query): query.interruption
+        case .more(let cursor, _, _): cursor.interruption
+        case .preparation: nil
+        }
+    }
+
     /// Does the work, which may take as long as the disk does. Once, on any thread.
     public func run() -> Outcome {
         var damage: StorageError?

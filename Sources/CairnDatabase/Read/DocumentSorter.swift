@@ -14,12 +14,17 @@ struct DocumentSorter {
     private let order: SortSpecification
     private let limit: Int?
     private let bytesMax: Int
+    private let checkInterrupt: (@Sendable () throws(QueryError) -> Void)?
     private var entries: [Entry] = []
     private var sequence = 0
     private var bytes = 0
 
     /// - Parameter limit: how many documents are wanted from the front; nil for all.
-    init(_ order: SortSpecification, limit: Int?, bytesMax: Int) {
+    init(
+        _ order: SortSpecification, limit: Int?, bytesMax: Int,
+        checkInterrupt: (@Sendable () throws(QueryError) -> Void)? = nil
+    ) {
+        self.checkInterrupt = checkInterrupt
         self.order = order
         self.limit = limit
         self.bytesMax = bytesMax
@@ -32,7 +37,7 @@ struct DocumentSorter {
         entries.append(Entry(key: key, sequence: sequence, document: document.compacted()))
         sequence += 1
         bytes += document.byteCount + key.count + 64
-        if let limit, entries.count >= max(limit, 512) * 2 { cut(limit) }
+        if let limit, entries.count >= max(limit, 512) * 2 { try cut(limit) }
         guard bytes <= bytesMax else {
             throw QueryError(
                 .queryExceededMemoryLimitNoDiskUseAllowed,
@@ -41,21 +46,26 @@ struct DocumentSorter {
     }
 
     /// The documents in order; the sorter is empty afterwards.
-    mutating func finish() -> [Document] {
-        sort()
+    ///
+    /// - Throws: when the operation was interrupted meanwhile.
+    mutating func finish() throws -> [Document] {
+        try sort()
         if let limit, entries.count > limit { entries.removeSubrange(limit...) }
         defer { entries = [] }
         return entries.map(\.document)
     }
 
-    private mutating func cut(_ limit: Int) {
-        sort()
+    private mutating func cut(_ limit: Int) throws {
+        try sort()
         entries.removeSubrange(limit...)
         bytes = entries.reduce(0) { $0 + $1.document.byteCount + $1.key.count + 64 }
     }
 
-    private mutating func sort() {
-        entries.sort { left, right in
+    private mutating func sort() throws {
+        var comparisons = 0
+        try entries.sort { [checkInterrupt] left, right in
+            comparisons &+= 1
+            if comparisons & 4095 == 0 { try checkInterrupt?() }
             let order = ByteOrder.compare(left.key, right.key[...])
             return order != 0 ? order < 0 : left.sequence < right.sequence
         }

@@ -10,6 +10,7 @@ extension GroupDatabase {
         case .getMore: return try getMore(request, context, mode)
         case .killCursors: return answer(killCursors(request))
         case .members: throw QueryError(.illegalOperation, "the database does not know who its replicas are")
+        case .interrupt: throw QueryError(.illegalOperation, "the database does not know what is under way")
         case .statistics where catalog[request.collection] == nil: return answer(try statisticsOfNothing(request))
         default: break
         }
@@ -18,7 +19,7 @@ extension GroupDatabase {
             let collection =
                 isStatistics ? catalog[request.collection]! : try collectionForReading(request)
             let version = try readVersion(request, context)
-            if request.operation == .find, let reply = try findByID(request, collection, version, mode) {
+            if request.operation == .find, let reply = try findByID(request, collection, version, context, mode) {
                 return answer(reply)
             }
             var query = Query(
@@ -31,6 +32,7 @@ extension GroupDatabase {
             let pinned = version ?? engine.lastVersion
             try engine.retain(pinned)
             query.version = pinned
+            query.isRepeated = !request.operation.scansEverything
             return Evaluation(.deferred(DeferredRead(.query(query))))
         } catch let postponed as Postponed {
             return Evaluation(.again, restsOn: postponed.until)
@@ -76,7 +78,8 @@ extension GroupDatabase {
     /// The shortest way: nothing but `{_id: value}`. Nil when the request is anything else, or the mode does not allow an
     /// answer.
     private func findByID(
-        _ request: GroupRequest, _ collection: CollectionState, _ version: Version?, _ mode: ReadMode
+        _ request: GroupRequest, _ collection: CollectionState, _ version: Version?, _ context: EvaluationContext,
+        _ mode: ReadMode
     ) throws -> GroupReply? {
         let arguments = try FindArguments(request.body)
         guard arguments.sort == nil, arguments.projection == nil, arguments.skip == 0, arguments.hint == nil,
@@ -99,6 +102,7 @@ extension GroupDatabase {
             guard case .value(let found) = try engine.getCached(keyScratch[...], at: version) else { return nil }
             bytes = found
         }
+        collection.idUse.note(now: context.nowMilliseconds)
         return GroupReply(body: body, documents: bytes.map { [Document(trusted: $0)] } ?? [])
     }
 

@@ -37,6 +37,7 @@ extension Query {
             batchSize = try FindArguments.count(given, "batchSize")
         }
         let (source, pipeline) = try aggregateSource(body)
+        noteUse(of: source.plan)
         return try firstBatch(
             of: AggregateStream(source: source, pipeline: pipeline), batchSize: batchSize, isSingleBatch: false)
     }

@@ -20,6 +20,7 @@ extension Query {
             let stream = try QueryStream(
                 view: makeView(), collection: collection, arguments: arguments, context: queryContext(),
                 options: options)
+            noteUse(of: stream.plan)
             while try stream.next() != nil { n += 1 }
         }
         return GroupReply(body: ["n": .int64(Int64(n))])
@@ -51,6 +52,7 @@ extension Query {
         var values = try Distinct(path: key, collation: arguments.collation(in: collection))
         let stream = try QueryStream(
             view: makeView(), collection: collection, arguments: arguments, context: queryContext(), options: options)
+        noteUse(of: stream.plan)
         while let document = try stream.next() { try values.add(document) }
         return GroupReply(body: ["values": .array(BSONArray(values.values))])
     }
@@ -59,6 +61,7 @@ extension Query {
 
     /// Counts what the group holds of a collection. Asked of any epoch: operators and the catalog want to know too.
     func statistics() throws -> GroupReply {
+        if request.body["usage"]?.isTruthy == true { return usage() }
         let view = makeView()
         let records = try measure(KeySpace.prefix(collection.id, .records), view)
         var indexes: [Value] = []
@@ -84,6 +87,20 @@ extension Query {
         return GroupReply(body: body.finish())
     }
 
+    /// How often queries went by each index, counted by this replica.
+    private func usage() -> GroupReply {
+        let uses =
+            [("_id_", true, collection.idUse)] + collection.indexes.map { ($0.descriptor.name, $0.isReady, $0.use) }
+        let indexes = uses.map { name, isReady, use -> Value in
+            let (count, since) = use.read(now: context.nowMilliseconds)
+            return .document([
+                "name": .string(BSONString(name)), "ready": .bool(isReady), "ops": .int64(count),
+                "since": .date(milliseconds: since),
+            ])
+        }
+        return GroupReply(body: ["indexes": .array(BSONArray(indexes))])
+    }
+
     private func measure(
         _ prefix: [UInt8], _ view: ReadView
     ) throws -> (count: Int64, keyBytes: Int64, valueBytes: Int64) {
@@ -91,6 +108,7 @@ extension Query {
         let cursor = try view.range(lower: prefix[...], upper: upper[...])
         var result: (count: Int64, keyBytes: Int64, valueBytes: Int64) = (0, 0, 0)
         while try cursor.next() {
+            try view.limit?.count()
             result.count += 1
             result.keyBytes += Int64(cursor.key.count)
             result.valueBytes += Int64(cursor.value.count)
@@ -140,6 +158,7 @@ extension Query {
         var result: (records: Int64, invalid: Int64) = (0, 0)
         let cursor = try documents(in: view)
         while try cursor.next() {
+            try view.limit?.count()
             result.records += 1
             if (try? Document(validating: cursor.value)) == nil { result.invalid += 1 }
         }
@@ -153,6 +172,7 @@ extension Query {
         var expected: Int64 = 0
         let cursor = try documents(in: view)
         while try cursor.next() {
+            try view.limit?.count()
             let wanted = try index.entries(
                 of: Document(trusted: cursor.value), record: Array(cursor.key), bytesMax: options.indexEntryBytesMax)
             for entry in wanted.keys {

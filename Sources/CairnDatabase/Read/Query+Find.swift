@@ -9,6 +9,7 @@ extension Query {
         let stream = try QueryStream(
             view: makeView(), collection: collection, arguments: arguments,
             context: queryContext(arguments.variables), options: options)
+        noteUse(of: stream.plan)
         return try firstBatch(of: stream, batchSize: arguments.batchSize, isSingleBatch: arguments.singleBatch)
     }
 
@@ -17,7 +18,8 @@ extension Query {
         of stream: sending any DocumentStream, batchSize: Int?, isSingleBatch: Bool
     ) throws -> QueryResult {
         let cursor = OpenCursor(
-            collection: collection.id, version: seen, bytesMax: options.replyBytesMax, stream: stream)
+            collection: collection.id, version: seen, bytesMax: options.replyBytesMax, interruption: interruption,
+            stream: stream)
         let (documents, isExhausted) = try cursor.batch(count: batchSize ?? options.firstBatchDocuments)
         if isExhausted || isSingleBatch { return .firstBatch(documents, nil, version: cursor.version) }
         if documentsMax != nil { cursor.liftLimit() }

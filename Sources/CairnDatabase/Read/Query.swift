@@ -15,6 +15,10 @@ struct Query: Sendable {
 
     /// The limit under which it reads memory only and so many documents; nil for as much as it takes.
     var documentsMax: Int?
+    /// Raised when nobody waits for the answer any more.
+    let interruption = Interruption()
+    /// Whether it was tried before, within a limit that did not suffice.
+    var isRepeated = false
 
     /// Carries the query out.
     ///
@@ -35,17 +39,27 @@ struct Query: Sendable {
 
     /// What the query sees, which stays the same while writes go on.
     func makeView() -> sending ReadView {
-        ReadView(engine: engine, version: seen, limit: documentsMax.map { ReadLimit(documents: $0) })
+        let limit =
+            documentsMax.map { ReadLimit(documents: $0, interruption: interruption) }
+            ?? ReadLimit(mayUseDisk: true, interruption: interruption)
+        return ReadView(engine: engine, version: seen, limit: limit)
     }
 
     /// The version that the query sees.
     var seen: Version { version ?? engine.lastVersion }
 
     func queryContext(_ variables: Document? = nil) -> QueryContext {
-        QueryContext(
+        var made = QueryContext(
             nowMilliseconds: Int64(clamping: context.nowMilliseconds),
             variables: variables.map { $0.map { ($0.name.string, $0.value) } } ?? [],
             randomSeed: context.nowMilliseconds &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(group))
+        made.checkInterrupt = { [interruption] () throws(QueryError) in try interruption.check() }
+        return made
+    }
+
+    /// Notes which indexes the query goes by, once however often it is tried.
+    func noteUse(of plan: Plan) {
+        if !isRepeated { plan.access.noteUse(of: collection, now: context.nowMilliseconds) }
     }
 }
 

@@ -113,6 +113,7 @@ final class QueryStream: DocumentStream {
     /// How many documents may still be given out; nil for all.
     private var remaining: Int?
     private let sortBytesMax: Int
+    private let checkInterrupt: (@Sendable () throws(QueryError) -> Void)?
     private var sorted: [Document]?
     private var sortedPosition = 0
     private(set) var returned = 0
@@ -147,6 +148,7 @@ final class QueryStream: DocumentStream {
         skip = arguments.skip
         remaining = arguments.limit == 0 ? nil : arguments.limit
         sortBytesMax = options.sortBytesMax
+        checkInterrupt = context.checkInterrupt
         plan = try Planner(collection: collection, readVersion: view.version, collation: context.collation)
             .plan(filter, sort: sort, hint: hint, window: hasWindow ? arguments.window : nil)
         source = RecordSource(view: view, collection: collection, access: plan.access)
@@ -164,6 +166,7 @@ final class QueryStream: DocumentStream {
         skip = 0
         remaining = nil
         sortBytesMax = options.sortBytesMax
+        checkInterrupt = nil
         source = RecordSource(view: view, collection: collection, access: plan.access)
     }
 
@@ -210,9 +213,10 @@ final class QueryStream: DocumentStream {
             let wanted = remaining.map { $0.addingReportingOverflow(skip) }.flatMap {
                 $0.overflow ? nil : $0.partialValue
             }
-            var sorter = DocumentSorter(sort, limit: wanted, bytesMax: sortBytesMax)
+            var sorter = DocumentSorter(
+                sort, limit: wanted, bytesMax: sortBytesMax, checkInterrupt: checkInterrupt)
             while let document = try nextMatch() { try sorter.add(document) }
-            sorted = sorter.finish()
+            sorted = try sorter.finish()
         }
         guard let sorted, sortedPosition < sorted.count else { return nil }
         sortedPosition += 1

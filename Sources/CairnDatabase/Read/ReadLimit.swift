@@ -9,11 +9,15 @@ final class ReadLimit {
 
     private(set) var mayUseDisk: Bool
     private var documentsLeft: Int
+    private let interruption: Interruption?
 
-    /// - Parameter documents: documents and index entries that may be looked at.
-    init(mayUseDisk: Bool = false, documents: Int = .max) {
+    /// - Parameters:
+    ///   - documents: documents and index entries that may be looked at.
+    ///   - interruption: what ends the read before its time.
+    init(mayUseDisk: Bool = false, documents: Int = .max, interruption: Interruption? = nil) {
         self.mayUseDisk = mayUseDisk
         documentsLeft = documents
+        self.interruption = interruption
     }
 
     /// Counts a document or an index entry.
@@ -21,6 +25,7 @@ final class ReadLimit {
     func count() throws {
         guard documentsLeft > 0 else { throw Reached() }
         documentsLeft &-= 1
+        if documentsLeft & 127 == 0 { try interruption?.check() }
     }
 
     /// Whether the disk is within the limit from now on.

@@ -162,7 +162,7 @@ final class Evaluator {
         case .expireSessions: reply = try expireSessions(request, context)
         case .expireDocuments: reply = try expireDocuments(request, try collection(request), context)
         case .find, .getMore, .killCursors, .count, .distinct, .aggregate, .explain, .statistics, .validate,
-            .members:
+            .members, .interrupt:
             preconditionFailure("\(request.operation) is no write")
         }
         let wrote = before != (openPosition, batch.count)

@@ -1,3 +1,4 @@
+import CairnBSON
 import CairnDatabase
 import CairnStorage
 
@@ -9,14 +10,24 @@ extension DataGroup {
 
     /// Runs the part of a request for which nobody may wait, and then goes on with it.
     func runDeferred(_ read: DeferredRead, for waiting: Waiting) {
+        if let token = waiting.request.token, let interruption = read.interruption { running[token] = interruption }
         readers!.run({ read.run() }) { [weak self] outcome in
             guard let self else { return waiting.completion(.failure(.unavailable("the node is shutting down"))) }
+            if let token = waiting.request.token { running[token] = nil }
             if let answer = database.conclude(outcome, context) {
                 finish(waiting, answer.result)
             } else {
                 resumeWrite(waiting)
             }
         }
+    }
+
+    /// Ends the read that came with a number, if it is still under way. It is answered with an error, and its cursor is closed.
+    func interrupt(_ request: GroupRequest) -> GroupReply {
+        let token = request.body["token"]?.int64Exactly.map { UInt64(bitPattern: $0) }
+        let interruption = token.flatMap { running[$0] }
+        interruption?.raise()
+        return GroupReply(body: ["found": .bool(interruption != nil)])
     }
 
     /// Goes on with a write that has been prepared, which has not been evaluated at all.

@@ -53,6 +53,8 @@ public final class DataGroup {
     var parked: Deque<Waiting> = []
     /// Reads that wait for an index to be applied.
     var reads: [(index: LogIndex, waiting: Waiting)] = []
+    /// Reads that are under way among the readers, by the numbers that routers gave them.
+    var running: [UInt64: Interruption] = [:]
     /// Answers to be given at the next flush.
     private var deliveries: [() -> Void] = []
     private var waitingCount = 0
@@ -173,6 +175,7 @@ public final class DataGroup {
     }
 
     func carryOut(_ request: GroupRequest, completion: @escaping (Result<GroupReply, GroupFailure>) -> Void) {
+        if request.operation == .interrupt { return completion(.success(interrupt(request))) }
         if let patience = patience(of: request) {
             return executeTail(request, until: clock.nanoseconds &+ patience, completion)
         }

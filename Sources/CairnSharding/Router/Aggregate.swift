@@ -84,6 +84,9 @@ extension Router {
     ) throws(QueryError) -> Pipeline {
         var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
         context.memoryBytesMax = options.mergeBytesMax
+        context.checkInterrupt = { () throws(QueryError) in
+            if Task.isCancelled { throw Router.interrupted }
+        }
         context.collation = collation
         for variable in variables ?? Document() { context.variables.append((variable.name.string, variable.value)) }
         let pipeline = try Pipeline(parsing: stages, context: context, allowsInternal: isMerge)

@@ -3,6 +3,7 @@ import CairnDatabase
 import CairnQuery
 import CairnRaft
 import CairnReplication
+import Synchronization
 
 /// What became of a request to one group, once every repetition that is safe has been tried.
 typealias GroupResult = Result<GroupReply, GroupFailure>
@@ -28,32 +29,44 @@ struct Question {
 
 extension Router {
     /// Asks several groups at once and waits for all of them; results are in the order of the questions.
+    ///
+    /// When the command is cancelled meanwhile, reads are not waited for: their results are error 11601, and the groups are told
+    /// to end them. Writes are waited for, because what becomes of them is not for the router to say.
     func ask(_ questions: [Question], deadline: UInt64) async -> [GroupResult] {
-        await gather(questions, deadline: deadline).results()
+        await gather(questions, deadline: deadline).map(\.result)
     }
 
     /// As ``ask(_:deadline:)``, and says which node each answer came from.
     func askNoting(_ questions: [Question], deadline: UInt64) async -> [(result: GroupResult, node: NodeID)] {
-        await gather(questions, deadline: deadline).answers()
+        await gather(questions, deadline: deadline)
     }
 
-    private func gather(_ questions: [Question], deadline: UInt64) async -> Gathering {
-        let gathering = Gathering(count: questions.count)
+    private func gather(
+        _ questions: [Question], deadline: UInt64
+    ) async -> [(result: GroupResult, node: NodeID)] {
+        let answers = Answers(count: questions.count, isInterruptible: questions.allSatisfy(\.isInterruptible))
+        var attempts: [Attempt] = []
+        attempts.reserveCapacity(questions.count)
         for (index, question) in questions.enumerated() {
             let attempt = Attempt(router: self, question: question, deadline: deadline) { result, node in
-                gathering.set(index, result, node)
+                answers.set(index, result, node)
             }
+            attempts.append(attempt)
             attempt.start()
         }
-        await gathering.wait()
-        return gathering
+        let unanswered = await answers.wait()
+        for index in unanswered { attempts[index].abandon() }
+        return answers.all
     }
 
     /// Asks one group and waits for its answer.
     func ask(_ question: Question, deadline: UInt64) async -> GroupResult {
         let awaited = Awaited()
-        Attempt(router: self, question: question, deadline: deadline) { result, _ in awaited.set(result) }.start()
-        return await awaited.result()
+        let attempt = Attempt(router: self, question: question, deadline: deadline) { result, _ in awaited.set(result) }
+        attempt.start()
+        if let result = await awaited.result(isInterruptible: question.isInterruptible) { return result }
+        attempt.abandon()
+        return .failure(.error(Router.interrupted))
     }
 
     /// Asks one group and calls back, perhaps before this returns.
@@ -69,64 +82,166 @@ extension Router {
 }
 
 /// One answer, for which no collection is needed.
-private final class Awaited {
-    private var answer: GroupResult?
-    private var waiter: CheckedContinuation<Void, Never>?
+private final class Awaited: Sendable {
+    private struct State {
+        var answer: GroupResult?
+        var isInterrupted = false
+        var waiter: CheckedContinuation<Void, Never>?
+
+        mutating func takeWaiter() -> CheckedContinuation<Void, Never>? {
+            defer { waiter = nil }
+            return waiter
+        }
+    }
+    private let state = Mutex(State())
 
     func set(_ result: GroupResult) {
-        precondition(answer == nil, "a group answered twice")
-        answer = result
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            precondition(state.answer == nil, "a group answered twice")
+            if state.isInterrupted { return nil }
+            state.answer = result
+            return state.takeWaiter()
+        }
         waiter?.resume()
-        waiter = nil
     }
 
-    func result() async -> GroupResult {
-        if answer == nil {
-            await withCheckedContinuation { waiter in
-                // As below: the answer may have been quicker.
-                if answer != nil { waiter.resume() } else { self.waiter = waiter }
+    /// - Returns: nil when the command was cancelled before the answer came.
+    func result(isInterruptible: Bool) async -> GroupResult? {
+        if let answer = state.withLock({ $0.answer }) { return answer }
+        if isInterruptible {
+            await withTaskCancellationHandler {
+                await suspend()
+            } onCancel: {
+                interrupt()
             }
+        } else {
+            await suspend()
         }
-        return answer!
+        return state.withLock { $0.answer }
+    }
+
+    private func suspend() async {
+        await withCheckedContinuation { waiter in
+            // As below: the answer may have been quicker.
+            let isOver = state.withLock { state in
+                if state.answer != nil || state.isInterrupted { return true }
+                state.waiter = waiter
+                return false
+            }
+            if isOver { waiter.resume() }
+        }
+    }
+
+    private func interrupt() {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            guard state.answer == nil else { return nil }
+            state.isInterrupted = true
+            return state.takeWaiter()
+        }
+        waiter?.resume()
     }
 }
 
 /// Collects a fixed number of answers and wakes the one who waits for them.
 ///
 /// Answers that came before the wait cost no suspension: a group on this loop answers cached reads at once.
-private final class Gathering {
-    private var slots: [(result: GroupResult, node: NodeID)?]
-    private var missing: Int
-    private var waiter: CheckedContinuation<Void, Never>?
+private final class Answers: Sendable {
+    typealias Answer = (result: GroupResult, node: NodeID)
 
-    init(count: Int) {
-        slots = Array(repeating: nil, count: count)
-        missing = count
+    private struct State {
+        var slots: [Answer?]
+        var missing: Int
+        var isInterrupted = false
+        var waiter: CheckedContinuation<Void, Never>?
+
+        mutating func takeWaiter() -> CheckedContinuation<Void, Never>? {
+            defer { waiter = nil }
+            return waiter
+        }
+    }
+    private let state: Mutex<State>
+    private let isInterruptible: Bool
+
+    init(count: Int, isInterruptible: Bool) {
+        state = Mutex(State(slots: Array(repeating: nil, count: count), missing: count))
+        self.isInterruptible = isInterruptible
     }
 
     func set(_ index: Int, _ result: GroupResult, _ node: NodeID) {
-        precondition(slots[index] == nil, "a group answered twice")
-        slots[index] = (result, node)
-        missing -= 1
-        guard missing == 0, let waiter else { return }
-        self.waiter = nil
-        waiter.resume()
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            precondition(state.slots[index] == nil, "a group answered twice")
+            // Nobody waits for it any more.
+            if state.isInterrupted { return nil }
+            state.slots[index] = (result, node)
+            state.missing -= 1
+            return state.missing == 0 ? state.takeWaiter() : nil
+        }
+        waiter?.resume()
     }
 
-    func wait() async {
-        guard missing > 0 else { return }
+    /// Waits for all answers, or until the command is cancelled.
+    ///
+    /// - Returns: the questions whose answers will not be waited for.
+    func wait() async -> [Int] {
+        if state.withLock({ $0.missing == 0 }) { return [] }
+        if isInterruptible {
+            await withTaskCancellationHandler {
+                await suspend()
+            } onCancel: {
+                interrupt()
+            }
+        } else {
+            await suspend()
+        }
+        return state.withLock { state in state.slots.indices.filter { state.slots[$0] == nil } }
+    }
+
+    private func suspend() async {
         await withCheckedContinuation { waiter in
             // The way here may lead over an executor's queue, and the last answer may have been quicker.
-            if missing == 0 { waiter.resume() } else { self.waiter = waiter }
+            let isOver = state.withLock { state in
+                if state.missing == 0 || state.isInterrupted { return true }
+                state.waiter = waiter
+                return false
+            }
+            if isOver { waiter.resume() }
         }
     }
 
-    func results() -> [GroupResult] {
-        slots.map { $0!.result }
+    private func interrupt() {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            guard state.missing > 0 else { return nil }
+            state.isInterrupted = true
+            return state.takeWaiter()
+        }
+        waiter?.resume()
     }
 
-    func answers() -> [(result: GroupResult, node: NodeID)] {
-        slots.map { $0! }
+    var all: [Answer] {
+        state.withLock { state in
+            state.slots.map { $0 ?? (.failure(.error(Router.interrupted)), NodeID(rawValue: 0)) }
+        }
+    }
+}
+
+extension Question {
+    /// Whether nothing is left behind when nobody waits for the answer. What the meta group is asked belongs to changes of several steps.
+    fileprivate var isInterruptible: Bool { request.operation.isInterruptible && group != .meta }
+}
+
+extension Router {
+    static let interrupted = QueryError(.interrupted, "operation was interrupted")
+
+    /// Lets others have the loop when this command has had it for long.
+    ///
+    /// - Throws: when the command is cancelled.
+    func makeWay(since begin: inout UInt64) async throws(QueryError) {
+        if Task.isCancelled { throw Router.interrupted }
+        let now = clock.nanoseconds
+        guard now &- begin > options.turnNanoseconds else { return }
+        await Task.yield()
+        begin = clock.nanoseconds
+        if Task.isCancelled { throw Router.interrupted }
     }
 }
 
@@ -143,6 +258,10 @@ private final class Attempt {
     private var redirections = 0
     /// The node asked last.
     private var asked = NodeID(rawValue: 0)
+    /// Whether nobody waits for the answer any more.
+    private var isAbandoned = false
+    /// By which the group knows the read, should it have to end.
+    private var token: UInt64?
 
     init(router: Router, question: Question, deadline: UInt64, completion: @escaping (GroupResult, NodeID) -> Void) {
         self.router = router
@@ -152,7 +271,19 @@ private final class Attempt {
         pause = router.options.retryPauseNanoseconds
     }
 
+    /// Has the group end what it does for this question, and asks nobody any more.
+    func abandon() {
+        isAbandoned = true
+        guard let token else { return }
+        router.tell(
+            Question(
+                question.group,
+                GroupRequest(.interrupt, collection: .system, body: ["token": .int64(Int64(bitPattern: token))]),
+                at: asked))
+    }
+
     func start() {
+        guard !isAbandoned else { return }
         let group = question.group
         guard let node = question.node ?? router.gateway.leader(of: group) ?? router.leaders.node(leading: group) else {
             return finish(.failure(.error(QueryError(.shardNotFound, "there is no group \(group.rawValue)"))))
@@ -162,10 +293,12 @@ private final class Attempt {
     }
 
     private func send(to node: NodeID) {
+        if question.isInterruptible, token == nil { token = router.makeToken() }
         let now = router.clock.nanoseconds
         guard now < deadline else { return finish(.failure(.unavailable("the command ran out of time"))) }
         asked = node
         var request = question.request
+        request.token = token
         request.budgetMilliseconds = UInt32(clamping: (deadline - now) / 1_000_000 + 1)
         router.gateway.call(request, to: question.group, at: node, deadline: deadline) { result in
             self.receive(result, from: node)
@@ -177,6 +310,13 @@ private final class Attempt {
     }
 
     private func receive(_ result: GroupResult, from node: NodeID) {
+        if isAbandoned {
+            // It was quicker than the request to end it. Nobody will ask for the rest.
+            if case .success(let reply) = result, reply.openCursor != 0 {
+                router.close(CursorStream(group: question.group, node: node, cursor: reply.openCursor, buffer: []))
+            }
+            return
+        }
         if question.node != nil { return finish(result) }
         switch result {
         case .success:

@@ -145,6 +145,7 @@ extension Router {
                     GroupID(group), GroupRequest(.buildIndex, collection: descriptor.id, epoch: epoch, body: body),
                     newest)
             }
+            if Task.isCancelled { throw Router.interrupted }
             var next: [(group: UInt32, resume: Value?)] = []
             var isStale = false
             for ((group, resume), result) in zip(unfinished, await ask(questions, deadline: deadline)) {

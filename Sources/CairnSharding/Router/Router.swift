@@ -15,7 +15,7 @@ import CairnReplication
 /// twice: reads, and writes that carry a ``SessionStamp``; every write carries one, the client's or the router's own.
 public final class Router {
     public private(set) var layout: ClusterLayout
-    public let options: RouterOptions
+    public private(set) var options: RouterOptions
     let gateway: any GroupGateway
     let clock: any RouterClock
     let random: () -> UInt64
@@ -27,6 +27,7 @@ public final class Router {
     /// Of the collections that changed lately, the epoch that all their groups have been told; see ``resumeCatalogWork()``.
     var installed: [CollectionID: UInt64] = [:]
     private var objectIDs: ObjectIDGenerator
+    private var nextToken: UInt64
 
     /// - Parameter random: seeds ids of objects, cursors and sessions, which must differ between routers; unpredictable in
     ///   production, since whoever guesses a cursor's id could read it.
@@ -41,6 +42,7 @@ public final class Router {
         self.random = random
         leaders = LeaderHints(layout: layout)
         objectIDs = ObjectIDGenerator(seed: random())
+        nextToken = random()
     }
 
     /// Takes a newer layout; an older one is passed over.
@@ -50,6 +52,9 @@ public final class Router {
         leaders.adopt(layout)
         gateway.adopt(layout)
     }
+
+    /// Changes after how long a cursor that nobody asks for is closed.
+    public func setCursorTimeout(nanoseconds: UInt64) { options.cursorIdleNanoseconds = nanoseconds }
 
     /// How many cursors clients hold open.
     public var openCursors: Int { cursors.count }
@@ -99,6 +104,12 @@ public final class Router {
         for cursor in cursors.removeIdle(now: clock.nanoseconds, after: options.cursorIdleNanoseconds) {
             closeAtGroups(cursor)
         }
+    }
+
+    /// A number that no other read has, of this router or of another.
+    func makeToken() -> UInt64 {
+        nextToken &+= 1
+        return nextToken
     }
 
     func makeObjectID() -> ObjectID {

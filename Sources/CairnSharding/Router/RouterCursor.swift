@@ -40,6 +40,9 @@ final class RouterCursor {
     private var heldBack: Document?
     private var executorIsFinished = false
     private var skip: Int64
+    /// When the command that reads from it last let others have the loop, and how often it looked since.
+    private var turnBegan: UInt64 = 0
+    private var steps = 0
     /// Documents that may still be given out; nil without a limit.
     private var remaining: Int64?
     /// When a batch was last asked for.
@@ -94,6 +97,7 @@ final class RouterCursor {
         if let tail { return try await tail.nextBatch(batchSize) }
         var batch: [Document] = []
         var bytes = 0
+        turnBegan = router.clock.nanoseconds
         while batch.count < batchSize ?? .max {
             let wanted = batchSize.map { $0 - batch.count }
             guard let document = try await nextDocument(wanted: wanted, deadline: deadline) else { break }
@@ -108,6 +112,12 @@ final class RouterCursor {
         return batch
     }
 
+    /// Looks every few documents whether the loop is wanted by others.
+    private func makeWay() async throws(QueryError) {
+        steps &+= 1
+        if steps & 31 == 0 { try await router.makeWay(since: &turnBegan) }
+    }
+
     private func nextDocument(wanted: Int?, deadline: UInt64) async throws(QueryError) -> Document? {
         if let document = heldBack {
             heldBack = nil
@@ -115,6 +125,7 @@ final class RouterCursor {
         }
         guard let executor else { return try await nextMerged(wanted: wanted, deadline: deadline) }
         while !executorIsFinished {
+            try await makeWay()
             switch try executor.poll() {
             case .document(let document): return document
             case .finished: executorIsFinished = true
@@ -159,6 +170,7 @@ final class RouterCursor {
     /// The next document of the streams.
     private func nextMerged(wanted: Int?, deadline: UInt64) async throws(QueryError) -> Document? {
         while remaining != 0 {
+            if executor == nil { try await makeWay() }
             guard let stream = try await nextStream(wanted: wanted, deadline: deadline) else { return nil }
             let document = streams[stream].buffer.removeFirst()
             if order != nil { streams[stream].keys.removeFirst() }

@@ -22,6 +22,8 @@ public struct RouterOptions: Hashable, Sendable {
     public var scansReadOneVersion = true
     /// Bytes of documents sent to one group in one request; larger batches go in several.
     public var requestBytesMax = 8 << 20
+    /// How long a command that does not have to wait keeps the loop to itself.
+    public var turnNanoseconds: UInt64 = 5_000_000
 
     public init() {}
 }

@@ -1,0 +1,125 @@
+"""Operations that nobody wants any more end: because somebody killed them, or because their client went."""
+
+import socket
+import struct
+import threading
+import time
+
+import bson
+import pytest
+from pymongo.errors import OperationFailure, PyMongoError
+
+# Enough that each of the operations below takes seconds.
+COUNT = 60_000
+# What the tests allow on a machine that is busy with other things. A build of an index ends between two steps.
+WITHIN = {"index": 3.0}
+
+SLOW = {
+    "scan": {"find": "big", "filter": {"$expr": {"$eq": [{"$reduce": {"input": {"$range": [0, 400]}, "initialValue": 0, "in": {"$add": ["$$value", "$$this"]}}}, -1]}}},
+    "count": {"count": "big", "query": {"$expr": {"$eq": [{"$reduce": {"input": {"$range": [0, 400]}, "initialValue": 0, "in": {"$add": ["$$value", "$$this"]}}}, -1]}}},
+    "group": {"aggregate": "big", "cursor": {}, "pipeline": [{"$unwind": "$list"}, {"$unwind": "$list2"}, {"$unwind": "$list3"}, {"$group": {"_id": "$list", "n": {"$sum": 1}}}]},
+    "sort": {"aggregate": "big", "cursor": {}, "pipeline": [{"$set": {"key": {"$reduce": {"input": {"$range": [0, 300]}, "initialValue": "$_id", "in": {"$mod": [{"$add": [{"$multiply": ["$$value", 31]}, 7]}, 65521]}}}}}, {"$sort": {"key": 1}}, {"$limit": 5}]},
+    "lookup": {"aggregate": "big", "cursor": {}, "pipeline": [{"$lookup": {"from": "big", "localField": "n", "foreignField": "n", "as": "same"}}, {"$group": {"_id": {"$size": "$same"}}}]},
+    "index": {"createIndexes": "big", "indexes": [{"key": {"list": 1, "n": 1, "_id": 1}, "name": "slow"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def big(shared_cluster):
+    client = shared_cluster.client()
+    database = client.interrupted
+    database.big.drop()
+    numbers = list(range(12))
+    for start in range(0, COUNT, 5_000):
+        database.big.insert_many(
+            [{"_id": i, "n": i % 10_000, "list": numbers, "list2": numbers, "list3": numbers, "text": "x" * 100} for i in range(start, start + 5_000)])
+    yield database
+    client.drop_database("interrupted")
+
+
+def running(node, comment):
+    return [o for o in node.admin.command({"currentOp": 1, "command.comment": comment})["inprog"]]
+
+
+def wait_until_running(node, comment):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        operations = running(node, comment)
+        if operations and operations[0]["microsecs_running"] > 150_000:
+            return operations[0]
+        time.sleep(0.01)
+    raise AssertionError("the operation was over before it could be interrupted, or did not begin")
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_killed_operation_ends(big, shared_cluster, name):
+    node = shared_cluster.node(1, retryReads=False, retryWrites=False)
+    other = shared_cluster.node(1)
+    outcome = []
+
+    def run():
+        try:
+            node.interrupted.command({**SLOW[name], "comment": f"kill {name}"})
+            outcome.append(None)
+        except PyMongoError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    operation = wait_until_running(other, f"kill {name}")
+    begin = time.monotonic()
+    assert other.admin.command("killOp", op=operation["opid"])["ok"] == 1
+    thread.join(timeout=30)
+    took = time.monotonic() - begin
+    print(f"{name}: {took * 1000:.0f} ms")
+    assert not thread.is_alive()
+    assert isinstance(outcome[0], OperationFailure), outcome
+    assert (outcome[0].code, outcome[0].details["codeName"]) == (11601, "Interrupted")
+    assert took < WITHIN.get(name, 1.0)
+    big.big.drop_indexes()
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_an_operation_ends_with_its_connection(big, shared_cluster, name):
+    other = shared_cluster.node(1)
+    host, port = shared_cluster.addresses[0].split(":")
+    body = bson.encode({**SLOW[name], "comment": f"leave {name}", "$db": "interrupted"})
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(struct.pack("<iiiiI", 21 + len(body), 1, 0, 2013, 0) + b"\0" + body)
+        wait_until_running(other, f"leave {name}")
+    begin = time.monotonic()
+    while running(other, f"leave {name}"):
+        assert time.monotonic() - begin < WITHIN.get(name, 1.0)
+        time.sleep(0.005)
+    big.big.drop_indexes()
+
+
+def busy_seconds(cluster, seconds=1.0):
+    """Processor time that the nodes use while nobody asks anything of them."""
+    def used():
+        total = 0
+        for number in range(1, cluster.size + 1):
+            pid = int(open(f"{cluster.directory}/node-{number}/pid").read())
+            fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / 100
+
+    before = used()
+    time.sleep(seconds)
+    return used() - before
+
+
+def test_the_groups_stop_too(big, shared_cluster):
+    """A killed scan would keep reader threads of three nodes busy for as long as it has documents left."""
+    node = shared_cluster.node(1, retryReads=False)
+    other = shared_cluster.node(1)
+    thread = threading.Thread(target=lambda: pytest.raises(OperationFailure, node.interrupted.command, {**SLOW["scan"], "comment": "stop"}))
+    thread.start()
+    operation = wait_until_running(other, "stop")
+    other.admin.command("killOp", op=operation["opid"])
+    thread.join()
+    # The whole scan takes some ten seconds of processor time.
+    deadline = time.monotonic() + 5
+    while (busy := busy_seconds(shared_cluster, 0.5)) > 0.2 and time.monotonic() < deadline:
+        pass
+    assert busy <= 0.2
