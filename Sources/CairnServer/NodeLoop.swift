@@ -30,6 +30,12 @@ actor NodeLoop {
     private(set) var siblings: [NodeLoop] = []
     var connections: [ConnectionID: ClientConnection] = [:]
     private(set) var router: Router?
+    var recentSessions = RecentSessions()
+    var collectionUses = CollectionUses()
+    /// How often it is asked for the plan of an operation that is only logged.
+    var planQuestions = PlanQuestions(perSecond: 10)
+    /// What the router may ask this node about itself.
+    private var reports: LoopReports?
     private(set) var host: GroupHost?
     var groups: [GroupID: DataGroup] = [:]
     var groupsInOrder: [DataGroup] = []
@@ -73,6 +79,8 @@ actor NodeLoop {
         router = Router(layout: shared.layout, gateway: makeGateway(self), clock: clock) {
             UInt64.random(in: 0 ... .max)
         }
+        reports = LoopReports(self)
+        router?.reports = reports
         seconds = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { [weak self] _ in
             self?.assumeIsolated { $0.everySecond() }
         }

@@ -11,6 +11,7 @@ final class NodeShared: Sendable {
     let commands: CommandTable
     let failPoints = FailPointTable()
     let topology = NodeTopology()
+    let profiler = Profiler()
     let connectionCount = ConnectionCount()
     let counters = OperationCounters()
     let startedAtNanoseconds = LoopClock.monotonicNanoseconds

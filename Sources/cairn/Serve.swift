@@ -60,10 +60,9 @@ struct Serve: AsyncParsableCommand {
                 "log.level: '\(name)' is no level; write one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))"
             )
         }
-        LoggingSystem.bootstrap(StreamLogHandler.standardError)
-        var logger = Logger(label: "cairn")
-        logger.logLevel = level
-        return logger
+        NodeLog.current.level = level
+        LoggingSystem.bootstrap { NodeLogHandler(label: $0) }
+        return Logger(label: "cairn")
     }
 
     /// Runs until SIGTERM or SIGINT asks for a clean shutdown.

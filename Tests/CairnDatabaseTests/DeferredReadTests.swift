@@ -8,7 +8,7 @@ import Testing
 
 /// Documents that are on the disk and not in the cache, and a thread that may not wait for them.
 @Suite struct DeferredReadTests {
-    private let group: TestGroup
+    let group: TestGroup
     private let count = 300
 
     init() throws {
@@ -39,7 +39,7 @@ import Testing
         group.database.evaluate(request, group.context, mode: .cacheOnly)
     }
 
-    private func deferred(_ request: GroupRequest) throws -> DeferredRead {
+    func deferred(_ request: GroupRequest) throws -> DeferredRead {
         let outcome = evaluate(request).outcome
         guard case .deferred(let read) = outcome else {
             throw DatabaseError(.malformed, "\(request.operation) was not deferred: \(outcome)")
@@ -54,7 +54,7 @@ import Testing
         return reply
     }
 
-    private func conclude(_ read: DeferredRead) throws -> GroupReply {
+    func conclude(_ read: DeferredRead) throws -> GroupReply {
         switch group.database.conclude(read.run(), group.context) {
         case .reply(let reply): return reply
         case .failure(let failure): throw failure

@@ -6,6 +6,29 @@ import CairnBSON
 public enum PipelineReport: Sendable, Hashable {
     /// `$collStats`: one document with the parts asked for.
     case collectionStatistics(storageScale: Int64?, count: Bool)
+    /// `$indexStats`: one document for each index and each place that has it.
+    case indexStatistics
+    /// `$currentOp`: one document for each operation.
+    case currentOperations(idleConnections: Bool)
+    /// `$listLocalSessions` and, with `isLocal` false, `$listSessions`: one document for each session.
+    case sessions(isLocal: Bool)
+
+    /// Whether it is about the collection in whose pipeline it stands. The others are about the server.
+    public var isAboutCollection: Bool {
+        switch self {
+        case .collectionStatistics, .indexStatistics: true
+        case .currentOperations, .sessions: false
+        }
+    }
+
+    public var stageName: String {
+        switch self {
+        case .collectionStatistics: "$collStats"
+        case .indexStatistics: "$indexStats"
+        case .currentOperations: "$currentOp"
+        case .sessions(let isLocal): isLocal ? "$listLocalSessions" : "$listSessions"
+        }
+    }
 }
 
 extension StageParser {
@@ -42,5 +65,56 @@ extension StageParser {
             }
         }
         return .collectionStatistics(storageScale: scale, count: document.contains("count"))
+    }
+
+    func indexStatistics(_ value: Value) throws(QueryError) -> PipelineReport {
+        guard case .document(let document) = value, document.isEmpty else {
+            throw QueryError(ErrorCode(28803), "The $indexStats stage specification must be an empty object")
+        }
+        return .indexStatistics
+    }
+
+    func currentOperations(_ value: Value) throws(QueryError) -> PipelineReport {
+        guard case .document(let options) = value else {
+            throw QueryError(
+                .failedToParse, "$currentOp options must be specified in an object, but found: \(value.type.alias)")
+        }
+        let known: Set<String> = [
+            "allUsers", "idleConnections", "idleCursors", "idleSessions", "localOps", "truncateOps", "targetAllNodes",
+        ]
+        for option in options {
+            guard known.contains(option.name.string) else {
+                throw QueryError(.failedToParse, "Unrecognized option '\(option.name)' in $currentOp stage.")
+            }
+            guard option.value.asBool != nil else {
+                throw QueryError(
+                    .failedToParse,
+                    "The '\(option.name)' parameter of the $currentOp stage must be a boolean value, but found: \(option.type.alias)"
+                )
+            }
+        }
+        return .currentOperations(idleConnections: options["idleConnections"]?.asBool ?? false)
+    }
+
+    func sessions(_ value: Value, _ name: String) throws(QueryError) -> PipelineReport {
+        guard case .document(let options) = value else {
+            throw QueryError(
+                .typeMismatch, "\(name) options must be specified in an object, but found: \(value.type.alias)")
+        }
+        for option in options {
+            switch option.name {
+            case "allUsers":
+                guard option.value.asBool != nil else {
+                    throw QueryError(
+                        .typeMismatch,
+                        "BSON field '\(name).allUsers' is the wrong type '\(option.type.alias)', expected type 'bool'")
+                }
+            case "users":
+                // There are no users, so no session is theirs; to list all instead would be wrong.
+                throw QueryError(.notImplemented, "'users' of \(name) is not supported: there are no users")
+            case let option: throw QueryError(.unknownField, "BSON field '\(name).\(option)' is an unknown field.")
+            }
+        }
+        return .sessions(isLocal: name == "$listLocalSessions")
     }
 }

@@ -66,7 +66,11 @@ extension StageParser {
             let stages = try pipeline(element.value, "$facet")
             for stage in stages {
                 let name = stage.first?.name.string ?? ""
-                if ["$facet", "$out", "$merge", "$geoNear", "$indexStats", "$collStats", "$documents"].contains(name) {
+                let forbidden = [
+                    "$facet", "$out", "$merge", "$geoNear", "$indexStats", "$collStats", "$documents", "$currentOp",
+                    "$listSessions", "$listLocalSessions",
+                ]
+                if forbidden.contains(name) {
                     throw QueryError(ErrorCode(40600), "\(name) is not allowed to be used within a $facet stage")
                 }
             }

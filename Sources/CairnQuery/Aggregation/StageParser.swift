@@ -12,6 +12,10 @@ struct StageParser {
     /// Where a pipeline stands, which decides whether it may write.
     enum Place { case command, facet, lookup, union }
 
+    private static let listSessions: Parse = { (parser, value, name) throws(QueryError) in
+        [step(name, value, .report(try parser.sessions(value, name)))]
+    }
+
     static let table: [String: Parse] = [
         "$match": { (parser, value, name) throws(QueryError) in
             guard case .document(let document) = value else {
@@ -126,14 +130,20 @@ struct StageParser {
         "$collStats": { (parser, value, name) throws(QueryError) in
             [step(name, value, .report(try parser.collectionStatistics(value)))]
         },
+        "$indexStats": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .report(try parser.indexStatistics(value)))]
+        },
+        "$currentOp": { (parser, value, name) throws(QueryError) in
+            [step(name, value, .report(try parser.currentOperations(value)))]
+        },
+        "$listSessions": listSessions, "$listLocalSessions": listSessions,
         "$out": { (parser, value, name) throws(QueryError) in
             [step(name, value, .output(try parser.out(value)))]
         },
         "$merge": { (parser, value, name) throws(QueryError) in
             [step(name, value, .output(try parser.merge(value)))]
         },
-        "$geoNear": later, "$indexStats": later, "$currentOp": later,
-        "$listSessions": later, "$listLocalSessions": later, "$changeStream": later, "$planCacheStats": later,
+        "$geoNear": later, "$changeStream": later, "$planCacheStats": later,
         "$search": later, "$searchMeta": later, "$vectorSearch": later,
     ]
 

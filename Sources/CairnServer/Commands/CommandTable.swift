@@ -65,7 +65,8 @@ struct CommandTable: Sendable {
         commands =
             [
                 HelloCommand.all, DiagnosticCommands.all, SessionCommands.all, OperationCommands.all,
-                ClusterCommands.all, NodeCommands.all, Self.routed,
+                ClusterCommands.all, NodeCommands.all, ProfileCommand.all, ServerParameters.commands,
+                InventoryCommands.all, Self.routed,
             ].flatMap { $0 } + (includesTestCommands ? FailPointCommand.all : [])
         var byName: [String: Int] = [:]
         for (index, command) in commands.enumerated() {

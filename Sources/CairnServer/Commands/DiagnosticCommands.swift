@@ -15,16 +15,25 @@ enum DiagnosticCommands {
         [
             .local("ping", "answers") { _, _ in ["ok": .double(1)] },
             .local("buildInfo", "describes this build") { _, _ in buildInfo },
-            .local("getParameter", "reads parameters of the server", getParameter),
             .local("getCmdLineOpts", "how the node was started") { _, node in
-                [
+                let configuration = node.shared.configuration
+                let client = configuration.address.client
+                return [
                     "argv": .array(BSONArray(node.shared.arguments.map { .string(BSONString($0)) })),
-                    "parsed": ["net": ["port": .int32(Int32(node.shared.configuration.address.client.port))]],
+                    "parsed": [
+                        "net": ["bindIp": .string(BSONString(client.host)), "port": .int32(Int32(client.port))],
+                        "storage": ["dbPath": .string(BSONString(configuration.dataDirectory))],
+                        "setParameter": ["enableTestCommands": .bool(configuration.testCommandsEnabled)],
+                    ],
                     "ok": .double(1),
                 ]
             },
-            .local("connectionStatus", "who is logged in on this connection") { _, _ in
-                ["authInfo": ["authenticatedUsers": [], "authenticatedUserRoles": []], "ok": .double(1)]
+            .local("connectionStatus", "who is logged in on this connection") { invocation, _ in
+                var information: Document = ["authenticatedUsers": [], "authenticatedUserRoles": []]
+                if invocation.body["showPrivileges"]?.isTruthy == true {
+                    information.append("authenticatedUserPrivileges", [])
+                }
+                return ["authInfo": .document(information), "ok": .double(1)]
             },
             .local("whatsmyuri", "the client's address as the node sees it") { invocation, _ in
                 ["you": .string(BSONString(invocation.connection.remote)), "ok": .double(1)]
@@ -45,12 +54,6 @@ enum DiagnosticCommands {
                 for loop in node.siblings { await loop.requestFlush() }
                 return ["numFiles": .int32(Int32(node.siblings.count)), "ok": .double(1)]
             },
-            .local("getLog", "lines of the node's log") { invocation, _ in
-                if invocation.argument?.stringValue == "*" {
-                    return ["names": ["global", "startupWarnings"], "ok": .double(1)]
-                }
-                return ["totalLinesWritten": .int32(0), "log": [], "ok": .double(1)]
-            },
         ]
     }
 
@@ -67,26 +70,6 @@ enum DiagnosticCommands {
             "maxBsonObjectSize": .int32(Int32(WireLimits.documentBytesMax)),
             "storageEngines": ["cairn"], "ok": .double(1),
         ]
-    }
-
-    private static func getParameter(_ invocation: Invocation, _ node: isolated NodeLoop) throws -> Document {
-        let parameters: [(String, Value)] = [
-            ("featureCompatibilityVersion", ["version": "8.0"]),
-            ("authenticationMechanisms", []),
-            ("enableTestCommands", .bool(node.shared.configuration.testCommandsEnabled)),
-            ("maxBsonObjectSize", .int32(Int32(WireLimits.documentBytesMax))),
-            ("ttlMonitorSleepSecs", .int32(Int32(node.shared.configuration.expirySleepSeconds))),
-        ]
-        let wantsAll = invocation.argument?.stringValue == "*"
-        var reply = DocumentBuilder()
-        var found = false
-        for (name, value) in parameters where wantsAll || invocation.body[name] != nil {
-            reply.append(name, value)
-            found = true
-        }
-        guard found else { throw QueryError(.invalidOptions, "no option found to get") }
-        reply.append("ok", .double(1))
-        return reply.finish()
     }
 
     private static func hostInfo(_ invocation: Invocation, _ node: isolated NodeLoop) -> Document {

@@ -12,7 +12,12 @@ enum SessionCommands {
                     "timeoutMinutes": .int32(30), "ok": .double(1),
                 ]
             },
-            .local("endSessions", "ends sessions") { invocation, _ in try acknowledged(invocation) },
+            .local("endSessions", "ends sessions") { invocation, node in
+                let reply = try acknowledged(invocation)
+                let ids = (invocation.argument?.asArray ?? []).compactMap { $0.asDocument?["id"]?.asBinary }
+                for loop in node.siblings { await loop.forgetSessions(ids) }
+                return reply
+            },
             .local("refreshSessions", "keeps sessions alive") { invocation, _ in try acknowledged(invocation) },
             .local("killSessions", "ends sessions and what runs in them") { invocation, _ in
                 try acknowledged(invocation)

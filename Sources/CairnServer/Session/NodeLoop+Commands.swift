@@ -2,6 +2,7 @@ import CairnBSON
 import CairnQuery
 import CairnSharding
 import CairnWire
+import NIOCore
 
 // From a client's request to its answer: what every command has in common is done here, once.
 extension NodeLoop {
@@ -24,6 +25,7 @@ extension NodeLoop {
         if generic.wantsHelp {
             return ["help": .string(BSONString("help for: \(command.name) \(command.help)")), "ok": .double(1)]
         }
+        noteSession(of: request.body)
         let isRetryableWrite = command.isWrite && request.body["txnNumber"] != nil
         let plan = shared.failPoints.plan(
             for: [command.name, request.name], applicationName: connection.applicationName,
@@ -33,7 +35,9 @@ extension NodeLoop {
             if plan.closesConnection { return nil }
             if let error = plan.error(isRetryableWrite: isRetryableWrite) { return error }
         }
+        let start = NIODeadline.now()
         var reply = await carryOut(command, request, on: connection)
+        await profile(request, command, reply: reply, since: start, on: connection)
         if command.isWrite, let shortfall = generic.writeConcern?.shortfall(replicas: shared.layout.replicas),
             reply["ok"]?.isTruthy == true
         {

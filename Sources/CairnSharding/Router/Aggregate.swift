@@ -43,14 +43,18 @@ extension Router {
                         .commandNotSupportedOnView, "Namespace \(namespace) is a view, not a collection")
                 }
                 cursor = try await open(arguments, over: view, deadline: deadline)
-            } else if let report = pipeline.report {
-                let document = try await document(of: report, on: namespace, deadline: deadline)
+            } else if let made = try await made(by: pipeline, of: namespace, deadline: deadline) {
                 cursor = try self.cursor(
-                    over: [document], namespace: namespace.description,
+                    over: made, namespace: namespace.description,
                     executor: pipeline.isEmpty ? nil : pipeline.makeExecutor(), database: command.database)
             } else {
                 cursor = try await open(pipeline, arguments, over: namespace, deadline: deadline)
             }
+        } else if let report = pipeline.report {
+            cursor = try self.cursor(
+                over: try await documents(of: report, inDatabase: command.database),
+                namespace: "\(command.database).$cmd.aggregate",
+                executor: pipeline.isEmpty ? nil : pipeline.makeExecutor(), database: command.database)
         } else {
             guard pipeline.startsWithDocuments else {
                 throw QueryError(

@@ -20,6 +20,9 @@ public final class Router {
     let clock: any RouterClock
     let random: () -> UInt64
 
+    /// What is known to the node that this router serves, if it serves one.
+    public weak var reports: (any NodeReports)?
+
     var leaders: LeaderHints
     var shardMap = ShardMap()
     var sessions = SessionPool()
@@ -120,6 +123,7 @@ public final class Router {
 extension Router {
     /// Every command that is answered by the groups' data or by the catalog.
     private func dispatch(_ command: ClientCommand) async throws(QueryError) -> Document {
+        if let reply = try await answerFromMade(command) { return reply }
         switch command.name {
         case "insert": return try await insert(command)
         case "update": return try await update(command)

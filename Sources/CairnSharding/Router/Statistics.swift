@@ -89,13 +89,9 @@ extension Router {
     }
 
     /// What `$collStats` gives: one document.
-    func document(
-        of report: PipelineReport, on namespace: Namespace, deadline: UInt64
+    func statisticsDocument(
+        of namespace: Namespace, storageScale scale: Int64?, count: Bool, deadline: UInt64
     ) async throws(QueryError) -> Document {
-        let (scale, count) =
-            switch report {
-            case .collectionStatistics(let scale, let count): (scale, count)
-            }
         let found = try await statistics(of: namespace, deadline: deadline)
         var builder = DocumentBuilder()
         builder.append("ns", .string(BSONString(namespace.description)))
