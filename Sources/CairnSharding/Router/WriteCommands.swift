@@ -103,6 +103,29 @@ extension Document {
         }
     }
 
+    /// A group's `each`: what each statement of the request matched and modified.
+    func eachCounts() throws(CommandFailure) -> [(Int, (matched: Int64, modified: Int64))] {
+        guard case .array(let list)? = self["each"] else {
+            throw .error(QueryError(.internalError, "a group's answer has no 'each'"))
+        }
+        let numbers = list.map { $0.asInt64Exactly ?? 0 }
+        return (0..<numbers.count / 2).map { ($0, (numbers[2 * $0], numbers[2 * $0 + 1])) }
+    }
+
+    /// A group's `upserted`, each with its index in the request.
+    func upsertedIDs() throws(CommandFailure) -> [(Int, Value)] {
+        do throws(QueryError) {
+            guard let list = try list("upserted") else { return [] }
+            var ids: [(Int, Value)] = []
+            for upserted in try list.documents(of: "upserted") {
+                if let id = upserted["_id"] { ids.append((Int(try upserted.integer("index") ?? 0), id)) }
+            }
+            return ids
+        } catch {
+            throw .error(error)
+        }
+    }
+
     /// `executed` of ``GroupOperation/checkExecuted``.
     func executedStatements() throws(CommandFailure) -> [(Int32, Document)] {
         do throws(QueryError) {
