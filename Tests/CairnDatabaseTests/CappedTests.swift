@@ -38,7 +38,7 @@ struct CappedTests {
         let group = try makeGroup(bytes: 100)
         try group.insert(["_id": 1])
         let reply = try group.insert(["_id": 2, "text": Value(String(repeating: "x", count: 100))])
-        #expect(reply["writeErrors"]?.asArray?.first?.asDocument?["code"] == 2)
+        #expect(reply["writeErrors"]?.asArray?[0]?.asDocument?["code"] == 2)
         #expect(try group.ids([:]) == [1])
         try group.validate()
     }
@@ -47,7 +47,7 @@ struct CappedTests {
         let group = try makeGroup(documents: 2)
         try group.insert(["_id": 1], ["_id": 2])
         let reply = try group.insert(["_id": 1])
-        #expect(reply["writeErrors"]?.asArray?.first?.asDocument?["code"] == 11_000)
+        #expect(reply["writeErrors"]?.asArray?[0]?.asDocument?["code"] == 11_000)
         #expect(try group.ids([:]) == [1, 2])
     }
 

@@ -294,7 +294,7 @@ def test_compressed_messages(shared_cluster, compressor):
 def test_what_drivers_and_shells_ask(shared_cluster):
     admin = shared_cluster.node(1).admin
     hello = admin.command("hello")
-    assert hello["msg"] == "isdbgrid" and hello["maxWireVersion"] == 21 and hello["isWritablePrimary"]
+    assert hello["msg"] == "isdbgrid" and hello["maxWireVersion"] == 25 and hello["isWritablePrimary"]
     for command in ["ping", "buildInfo", "getCmdLineOpts", "connectionStatus", "whatsmyuri", "hostInfo", "serverStatus",
                     "listCommands", "currentOp", "startSession", "isMaster", "buildinfo", "getlasterror"]:
         assert admin.command(command)["ok"] == 1, command
