@@ -35,7 +35,7 @@ import Testing
         try group.lead(term: group.term + 1)
     }
 
-    private func evaluate(_ request: GroupRequest) -> Evaluation {
+    func evaluate(_ request: GroupRequest) -> Evaluation {
         group.database.evaluate(request, group.context, mode: .cacheOnly)
     }
 
@@ -47,7 +47,7 @@ import Testing
         return read
     }
 
-    private func reply(_ evaluation: Evaluation) throws -> GroupReply {
+    func reply(_ evaluation: Evaluation) throws -> GroupReply {
         guard case .answer(.reply(let reply)) = evaluation.outcome else {
             throw DatabaseError(.malformed, "no reply but \(evaluation.outcome)")
         }

@@ -65,7 +65,8 @@ extension DeferredReadTests {
     }
 
     @Test func aCursorEndsWithTheReadOfItThatNobodyWaitsFor() throws {
-        let first = try conclude(try deferred(group.request(.find, ["filter": [:], "batchSize": 2])))
+        _ = try group.find(["_id": ["$lt": 50]])
+        let first = try reply(evaluate(group.request(.find, ["filter": [:], "batchSize": 20])))
         let cursor = try #require(first.body["cursor"])
         let read = try deferred(group.request(.getMore, ["cursor": cursor, "batchSize": 300]))
         try #require(read.interruption).raise()

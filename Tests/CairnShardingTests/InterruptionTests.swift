@@ -12,8 +12,8 @@ import Testing
 
     init() async throws {
         cluster = try TestCluster(groups: 1)
-        let inserted = try await cluster.insert("c", (0..<50).map { ["_id": .int32($0)] })
-        #expect(inserted["n"] == 50)
+        let inserted = try await cluster.insert("c", (0..<300).map { ["_id": .int32($0)] })
+        #expect(inserted["n"] == 300)
     }
 
     /// Begins a command, cancels it while a group has its request, and returns its answer, if there is one without the group's.
@@ -61,7 +61,6 @@ import Testing
         var request = GroupRequest(
             .find, collection: descriptor.id, epoch: descriptor.epoch, body: ["filter": ["a": 1]])
         request.token = 77
-        try cluster.group(1).forgetBlocks()
         replica.execute(request) { answer = $0 }
         var found: [Value?] = []
         for token in [Int64(76), 77, 77] {

@@ -9,10 +9,10 @@ import bson
 import pytest
 from pymongo.errors import OperationFailure, PyMongoError
 
-# Enough that each of the operations below takes seconds.
+# Enough that each of the operations below takes some ten seconds.
 COUNT = 60_000
-# What the tests allow on a machine that is busy with other things. A build of an index ends between two steps.
-WITHIN = {"index": 3.0}
+# Where there are processors to spare it is some ten milliseconds; the tests may run beside fifteen compilers.
+WITHIN = 4.0
 
 SLOW = {
     "scan": {"find": "big", "filter": {"$expr": {"$eq": [{"$reduce": {"input": {"$range": [0, 400]}, "initialValue": 0, "in": {"$add": ["$$value", "$$this"]}}}, -1]}}},
@@ -75,7 +75,7 @@ def test_a_killed_operation_ends(big, shared_cluster, name):
     assert not thread.is_alive()
     assert isinstance(outcome[0], OperationFailure), outcome
     assert (outcome[0].code, outcome[0].details["codeName"]) == (11601, "Interrupted")
-    assert took < WITHIN.get(name, 1.0)
+    assert took < WITHIN
     big.big.drop_indexes()
 
 
@@ -89,7 +89,7 @@ def test_an_operation_ends_with_its_connection(big, shared_cluster, name):
         wait_until_running(other, f"leave {name}")
     begin = time.monotonic()
     while running(other, f"leave {name}"):
-        assert time.monotonic() - begin < WITHIN.get(name, 1.0)
+        assert time.monotonic() - begin < WITHIN
         time.sleep(0.005)
     big.big.drop_indexes()
 

@@ -29,7 +29,7 @@ extension Access {
     /// Notes that a query goes this way.
     func noteUse(of collection: CollectionState, now: UInt64) {
         switch self {
-        case .nothing, .collection: break
+        case .nothing, .collection, .tail: break
         case .records: collection.idUse.note(now: now)
         case .index(let index, _, _): index.use.note(now: now)
         case .union(let accesses): for access in accesses { access.noteUse(of: collection, now: now) }
