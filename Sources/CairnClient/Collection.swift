@@ -21,7 +21,7 @@ public struct ClientDatabase: Sendable {
     ///
     /// - Parameter allowsOtherFields: whether documents may have fields that the type does not know.
     /// - Throws: ``ClientError``: with code `coding` for a type that cannot be described, with `serverCode` 48 when there is a
-    ///   collection of that name already.
+    ///   collection of that name with other options.
     @discardableResult
     public func createCollection<Element: Codable & Sendable>(
         _ name: String, of type: Element.Type, allowsOtherFields: Bool = true, timeout: Duration? = nil

@@ -144,8 +144,10 @@ private struct Stone: Codable, Equatable, Sendable {
             }
             #expect(refused?.serverCode == 121)
             try await plain.insertOne(["_id": 3, "kind": "slate", "marks": [], "more": 1])
+            // The same again is no error, something else is.
+            try await hill.createCollection("stones", of: Stone.self)
             let again = await #expect(throws: ClientError.self) {
-                try await hill.createCollection("stones", of: Stone.self)
+                try await hill.createCollection("stones", of: Stone.self, allowsOtherFields: false)
             }
             #expect(again?.serverCode == 48)
             let indescribable = await #expect(throws: ClientError.self) {
