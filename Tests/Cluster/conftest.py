@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 import bson
@@ -128,9 +129,17 @@ class Cluster:
         self.run("heal")
         self.wait_for_leaders()
 
+    def close_clients(self):
+        """All at once: a driver that knows that its node is gone looks for another one for a while, to end its sessions there."""
+        threads = [threading.Thread(target=client.close) for client in self.clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.clients = []
+
     def remove(self):
-        for client in self.clients:
-            client.close()
+        self.close_clients()
         self.run("wipe", check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -61,7 +61,7 @@ def test_hello_says_what_drivers_ask(wire, shared_cluster):
     reply = wire.ask({"hello": 1, "helloOk": True})
     assert reply["helloOk"] is True
     assert reply["isWritablePrimary"] is True
-    assert (reply["minWireVersion"], reply["maxWireVersion"]) == (0, 21)
+    assert (reply["minWireVersion"], reply["maxWireVersion"]) == (0, 25)
     assert isinstance(reply["topologyVersion"]["processId"], ObjectId)
     assert reply["topologyVersion"]["counter"] == 0
     again = Wire(shared_cluster.addresses[0])

@@ -20,10 +20,10 @@ def node(shared_cluster):
 
 def test_versions_agree(node):
     build = node.admin.command("buildInfo")
-    assert build["version"] == "7.0.0"
-    assert build["versionArray"] == [7, 0, 0, 0]
-    assert node.admin.command("hello")["maxWireVersion"] == 21
-    assert node.admin.command("getParameter", 1, featureCompatibilityVersion=1)["featureCompatibilityVersion"] == {"version": "7.0"}
+    assert build["version"] == "8.0.0"
+    assert build["versionArray"] == [8, 0, 0, 0]
+    assert node.admin.command("hello")["maxWireVersion"] == 25
+    assert node.admin.command("getParameter", 1, featureCompatibilityVersion=1)["featureCompatibilityVersion"] == {"version": "8.0"}
 
 
 def test_parameters_are_read_one_by_one_and_all_together(node):

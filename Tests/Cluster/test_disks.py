@@ -56,6 +56,7 @@ class SmallDisks(Cluster):
         return self.node(number).admin.command("cairnStatus")["space"]["state"]
 
     def remove(self):
+        self.close_clients()
         self.run("down", check=False)
         for number in self.mounted:
             subprocess.run(["umount", str(data(self, number))], check=False)

@@ -22,6 +22,10 @@ extension Router {
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
+            if !isFresh, query.isAhead(of: descriptor) {
+                isFresh = true
+                continue
+            }
             if query.isTailable {
                 let cursor = try openTail(query, of: descriptor, namespace)
                 return try await firstReply(
@@ -51,6 +55,10 @@ extension Router {
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
+            if !isFresh, query.isAhead(of: descriptor) {
+                isFresh = true
+                continue
+            }
             let collation = try descriptor.collation(asGiven: query.collation)
             do throws(CommandFailure) {
                 return try await openFind(

@@ -50,6 +50,14 @@ extension FindArguments {
 }
 
 extension FindArguments {
+    /// Whether the query takes for granted what the router would refuse by this descriptor, but perhaps not by a newer one: an
+    /// index, or a capped collection, that came to be through another router. Groups would notice; here nobody is asked.
+    func isAhead(of descriptor: CollectionDescriptor) -> Bool {
+        if isTailable, descriptor.cappedLimits == nil { return true }
+        guard minimum != nil || maximum != nil, case .string(let name)? = hint, name != "_id_" else { return false }
+        return descriptor.index(named: name.string) == nil
+    }
+
     func boundedOrFail(in descriptor: CollectionDescriptor) throws(CommandFailure) -> FindArguments {
         do throws(QueryError) { return try bounded(in: descriptor) } catch { throw .error(error) }
     }
