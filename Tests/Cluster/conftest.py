@@ -129,14 +129,15 @@ class Cluster:
         self.run("heal")
         self.wait_for_leaders()
 
-    def close_clients(self):
-        """All at once: a driver that knows that its node is gone looks for another one for a while, to end its sessions there."""
-        threads = [threading.Thread(target=client.close) for client in self.clients]
+    def close_clients(self, first=0):
+        """Those from number `first` on, all at once: a driver that knows that its node is gone looks for another one for a while,
+        to end its sessions there."""
+        threads = [threading.Thread(target=client.close) for client in self.clients[first:]]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self.clients = []
+        del self.clients[first:]
 
     def remove(self):
         self.close_clients()
@@ -158,6 +159,18 @@ def cluster(shared_cluster):
     """The shared cluster, whole at the start of each test."""
     yield shared_cluster
     shared_cluster.mend()
+
+
+@pytest.fixture(autouse=True)
+def drivers_end_with_their_test(request):
+    """Each has threads and sockets to all nodes; those that fixtures of a whole module or run have made stay."""
+    if "shared_cluster" not in request.fixturenames:
+        yield
+        return
+    cluster = request.getfixturevalue("shared_cluster")
+    first = len(cluster.clients)
+    yield
+    cluster.close_clients(first)
 
 
 @pytest.fixture(scope="session")
