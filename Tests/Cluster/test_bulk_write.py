@@ -1,7 +1,11 @@
 """`bulkWrite`: operations in several collections of several databases with one command."""
 
+import uuid
+
+import bson
 import pytest
 from bson import SON
+from conftest import raw_command
 from pymongo import DeleteMany, DeleteOne, InsertOne, MongoClient, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.collation import Collation
 from pymongo.errors import ClientBulkWriteException
@@ -157,23 +161,22 @@ def test_validation_may_be_bypassed(db):
     db.strict.update_one({"_id": 2}, {"$set": {"b": 1}}, bypass_document_validation=True)
 
 
-def test_a_repeated_one_acts_once(db, other):
+def test_a_repeated_one_acts_once(db, other, shared_cluster):
     db.a.insert_many([{"_id": i, "n": 0} for i in range(20)])
-    with db.client.start_session() as session:
-        lsid = session.session_id
-        operations = [
-            {"insert": 0, "document": {"_id": 100}},
-            {"update": 0, "filter": {"n": 0}, "updateMods": {"$inc": {"n": 1}}},
-            {"update": 0, "filter": {"_id": 3}, "updateMods": {"$inc": {"n": 1}}},
-            {"update": 1, "filter": {"_id": 5}, "updateMods": {"$inc": {"n": 1}}, "upsert": True},
-            {"delete": 0, "filter": {"n": 0, "_id": {"$gt": 10}}},
-            {"insert": 1, "document": {"_id": 101}},
-        ]
-        command = SON([
-            ("bulkWrite", 1), ("ops", operations), ("nsInfo", [{"ns": ns(db.a)}, {"ns": ns(other.b)}]),
-            ("lsid", lsid), ("txnNumber", __import__("bson").Int64(1))])
-        first = db.client.admin.command(command)
-        again = [db.client.admin.command(command) for _ in range(4)]
+    operations = [
+        {"insert": 0, "document": {"_id": 100}},
+        {"update": 0, "filter": {"n": 0}, "updateMods": {"$inc": {"n": 1}}},
+        {"update": 0, "filter": {"_id": 3}, "updateMods": {"$inc": {"n": 1}}},
+        {"update": 1, "filter": {"_id": 5}, "updateMods": {"$inc": {"n": 1}}, "upsert": True},
+        {"delete": 0, "filter": {"n": 0, "_id": {"$gt": 10}}},
+        {"insert": 1, "document": {"_id": 101}},
+    ]
+    # Not through a driver, which would put a session of its own in the place of this one.
+    command = SON([
+        ("bulkWrite", 1), ("ops", operations), ("nsInfo", [{"ns": ns(db.a)}, {"ns": ns(other.b)}]),
+        ("lsid", {"id": bson.Binary.from_uuid(uuid.uuid4())}), ("txnNumber", bson.Int64(1)), ("$db", "admin")])
+    first = raw_command(shared_cluster.addresses[0], command)
+    again = [raw_command(shared_cluster.addresses[n % 3], command) for n in range(4)]
     for reply in [first, *again]:
         assert reply["nErrors"] == 0, reply
         assert [reply[k] for k in ("nInserted", "nMatched", "nModified", "nUpserted", "nDeleted")] == [2, 2, 2, 1, 1]
