@@ -5,7 +5,7 @@ import CairnBSON
 struct BenchCommand: Sendable {
     let database: String
     private let template: Document
-    private static let placeholder = "$random"
+    private static let randomField = "$random"
 
     struct Malformed: Error, CustomStringConvertible {
         let description: String
@@ -27,8 +27,8 @@ struct BenchCommand: Sendable {
         switch value {
         case .document(let document):
             for element in document {
-                if element.name == placeholder, element.value.int64Exactly.map({ $0 > 0 }) != true {
-                    throw Malformed(description: "\(placeholder) takes a whole number above 0")
+                if element.name == randomField, element.value.int64Exactly.map({ $0 > 0 }) != true {
+                    throw Malformed(description: "\(randomField) takes a whole number above 0")
                 }
                 try check(element.value)
             }
@@ -46,7 +46,7 @@ struct BenchCommand: Sendable {
     private static func fill(_ value: Value, _ generator: inout SplitMix64) -> Value {
         switch value {
         case .document(let document):
-            if let bound = document[placeholder]?.int64Exactly {
+            if let bound = document[randomField]?.int64Exactly {
                 return Value(Int64(generator.next() % UInt64(bound)))
             }
             var builder = DocumentBuilder(capacity: document.byteCount)

@@ -37,18 +37,21 @@ struct SchemaProbe: Decoder, SingleValueDecodingContainer {
         if let type = type as? any NullableType.Type {
             node.mayBeNull = true
             try look(at: type.wrapped)
+            // Safe: `type` is T itself, seen as one of the protocol, and the value is a `Self`.
             return type.none as! T
         }
         if let type = type as? any ListType.Type {
             let element = SchemaNode()
             node.kind = .array(element)
             try SchemaProbe(node: element, path: codingPath, enclosing: enclosing).look(at: type.element)
+            // Safe for the same reason: the value is a `Self` of T.
             return type.empty as! T
         }
         if let type = type as? any MapType.Type {
             let value = SchemaNode()
             node.kind = .map(value)
             try SchemaProbe(node: value, path: codingPath, enclosing: enclosing).look(at: type.value)
+            // Safe for the same reason: the value is a `Self` of T.
             return type.empty as! T
         }
         if let type = type as? any (CaseIterable & Encodable).Type {
