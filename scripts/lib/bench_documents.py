@@ -67,7 +67,7 @@ def questions(flights):
             "update by key", 16,
             {"update": "flights", "updates": [
                 {"q": {"_id": {"$random": flights}}, "u": {"$set": {"checked": {"$random": 1000}}}}]},
-            "update flights set doc = jsonb_set(doc, '{checked}', to_jsonb(:value)) where id = :id;",
+            "update flights set doc = jsonb_set(doc, '{checked}', to_jsonb(:value::int)) where id = :id;",
             f"\\set id random(0, {flights - 1})\n\\set value random(0, 999)\n"),
     ]
 
