@@ -85,8 +85,8 @@ public final class CairnClient: Sendable {
         return reply
     }
 
-    /// Runs a command and calls back, for programs that keep many operations under way from one thread: an insert of one
-    /// document costs no task and no wait. To be called on the client's event loop.
+    /// Runs a command and calls back, for programs that keep many operations under way from one thread: a command about
+    /// one document that its `_id` names costs no task and no wait. To be called on the client's event loop.
     ///
     /// - Parameter answer: called once, on the client's event loop, perhaps before this returns.
     package func send(
@@ -190,8 +190,8 @@ actor RoutingCore {
         }
         running += 1
         defer { ended() }
-        let outcome: Router.SingleInsertOutcome? = await withCheckedContinuation { waiter in
-            if !router.beginInsert(request, completion: { waiter.resume(returning: $0) }) {
+        let outcome: Router.SingleOutcome? = await withCheckedContinuation { waiter in
+            if !router.begin(request, completion: { waiter.resume(returning: $0) }) {
                 waiter.resume(returning: nil)
             }
         }
@@ -217,7 +217,7 @@ actor RoutingCore {
             return answer(.failure(error))
         }
         running += 1
-        let isBegun = router.beginInsert(request) { outcome in
+        let isBegun = router.begin(request) { outcome in
             self.assumeIsolated { core in
                 switch outcome {
                 case .reply(let reply):

@@ -25,6 +25,9 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// exhausted: bool, version: int64}`, documents = the first batch. `batchSize` absent means 101; 0 opens the cursor
     /// without reading. `limit` 0 means none.
     ///
+    /// With `settled`, and without a read version, the answer's body may have `settled: int64`: the version until which the
+    /// answer is the same. Nothing commits at or below it any more.
+    ///
     /// `min` and `max` bound the keys of the hinted index. `returnKey` asks for the keys of the index that was used instead of
     /// documents, or with `keepDocuments` as a field `$key` of theirs; `showRecordId` for a field `$recordId`.
     ///

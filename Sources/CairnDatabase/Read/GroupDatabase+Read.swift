@@ -25,6 +25,9 @@ extension GroupDatabase {
             var query = Query(
                 engine: engine, group: group, options: options, collection: collection, request: request,
                 context: context, version: version)
+            if version == nil, request.body["settled"] != nil {
+                query.settled = evaluator?.settledVersion(nowMilliseconds: context.nowMilliseconds)
+            }
             if mode == .any { return answer(try reply(to: query, with: query.run())) }
             if !request.operation.scansEverything, let found = try inMemory(query) {
                 return answer(try reply(to: query, with: found))
@@ -106,12 +109,15 @@ extension GroupDatabase {
         return GroupReply(body: body, documents: bytes.map { [Document(trusted: $0)] } ?? [])
     }
 
-    /// - Parameter cursor: 0 for none.
-    private func cursorBody(_ cursor: Int64, version: Version) -> Document {
-        var body = DocumentBuilder(capacity: 56)
+    /// - Parameters:
+    ///   - cursor: 0 for none.
+    ///   - settled: until which version the answer is the same, for a router that asked.
+    private func cursorBody(_ cursor: Int64, version: Version, settled: Version? = nil) -> Document {
+        var body = DocumentBuilder(capacity: 80)
         body.append("cursor", cursor)
         body.append("exhausted", cursor == 0)
         body.append("version", Int64(bitPattern: version.rawValue))
+        if let settled { body.append("settled", Int64(bitPattern: settled.rawValue)) }
         return body.finish()
     }
 
@@ -120,9 +126,12 @@ extension GroupDatabase {
         switch result {
         case .reply(let reply): return reply
         case .firstBatch(let documents, let cursor, let version):
-            guard let cursor else { return GroupReply(body: cursorBody(0, version: version), documents: documents) }
-            let id = try cursors.add(cursor, now: query.context.monotonicMilliseconds, engine: engine)
-            return GroupReply(body: cursorBody(id, version: version), documents: documents)
+            var id: Int64 = 0
+            if let cursor {
+                id = try cursors.add(cursor, now: query.context.monotonicMilliseconds, engine: engine)
+            }
+            return GroupReply(
+                body: cursorBody(id, version: version, settled: query.settled), documents: documents)
         }
     }
 

@@ -13,6 +13,9 @@ struct Query: Sendable {
     /// What it sees; nil is the newest state, for as long as nothing is applied.
     var version: Version?
 
+    /// Until which version the newest state will have been what it saw; nil when nobody asked, or that is not known.
+    var settled: Version?
+
     /// The limit under which it reads memory only and so many documents; nil for as much as it takes.
     var documentsMax: Int?
     /// Raised when nobody waits for the answer any more.

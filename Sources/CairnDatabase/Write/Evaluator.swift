@@ -202,6 +202,21 @@ final class Evaluator {
         return max(ceiling, lastInFlight(atOrBelow: version))
     }
 
+    /// The largest version for which the applied state is known to be what a read sees, now and for ever: no write that is under
+    /// way or to come has a version at or below it. Costs no write.
+    ///
+    /// - Returns: nil when that would take a promise that is not in the log yet.
+    func settledVersion(nowMilliseconds: UInt64) -> Version? {
+        let version: Version
+        if let first = inFlight.first {
+            version = Version(rawValue: first.version.rawValue - 1)
+        } else {
+            version = clock.next(nowMilliseconds: nowMilliseconds)
+        }
+        guard version <= proposedCeiling, ceilingPosition <= appliedPosition else { return nil }
+        return version
+    }
+
     private func promiseReadVersion(_ request: GroupRequest, _ context: EvaluationContext) throws -> Evaluation {
         var version = clock.next(nowMilliseconds: context.nowMilliseconds)
         if let wanted = request.body["at"]?.int64Exactly {

@@ -12,7 +12,7 @@ public struct ClientCommand: Sendable {
     public var sequences: [(name: String, documents: [Document])]
     /// `lsid` and `txnNumber`, when the driver numbered a write so that it may be repeated.
     public var session: SessionStamp?
-    /// The stamp of an earlier try whose client numbered nothing; see ``Router/SingleInsertOutcome/startOver(_:)``.
+    /// The stamp of an earlier try whose client numbered nothing; see ``Router/SingleOutcome/startOver(_:)``.
     var routersStamp: SessionStamp?
     /// When to give up, by ``RouterClock/nanoseconds``; nil means the router's usual time from now.
     public var deadline: UInt64?

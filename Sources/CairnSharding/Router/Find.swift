@@ -99,9 +99,30 @@ extension Router {
         } catch {
             throw .error(error)
         }
+        if let order, let share = query.share(of: groups.count) {
+            let body = query.groupBody(isMerged: true, withoutProjection: shape != nil, share: share)
+            var streams = try await openStreams(.find, body: body, on: groups, of: descriptor, deadline: deadline)
+            do throws(QueryError) {
+                for index in streams.indices { try streams[index].makeKeys(order) }
+            } catch {
+                throw .error(error)
+            }
+            if streams.suffice(for: query.skip + query.limit, share: Int(share)) {
+                return try merge(streams, query, order, shape, namespace)
+            }
+            for stream in streams where !stream.isExhausted { close(stream) }
+        }
         let body = query.groupBody(isMerged: isMerged, withoutProjection: shape != nil)
         let streams = try await openStreams(
             .find, body: body, on: groups, of: descriptor, deadline: deadline)
+        return try merge(streams, query, order, shape, namespace)
+    }
+
+    private func merge(
+        _ streams: [CursorStream], _ query: FindArguments, _ order: SortSpecification?, _ shape: FindShape?,
+        _ namespace: Namespace
+    ) throws(CommandFailure) -> RouterCursor {
+        let isMerged = streams.count > 1
         do throws(QueryError) {
             return try RouterCursor(
                 id: cursors.newID(random: random), namespace: namespace.description, router: self, streams: streams,
@@ -110,63 +131,6 @@ extension Router {
         } catch {
             throw .error(error)
         }
-    }
-
-    /// Starts the same query on several groups, at one version when there are more than one and their clocks allow it.
-    func openStreams(
-        _ operation: GroupOperation, body: Document, on groups: [UInt32], of descriptor: CollectionDescriptor,
-        deadline: UInt64
-    ) async throws(CommandFailure) -> [CursorStream] {
-        var versions: [Version?] = groups.map { _ in nil }
-        if groups.count > 1, options.scansReadOneVersion {
-            versions = try await promisedVersions(of: groups, deadline: deadline)
-        }
-        let questions = zip(groups, versions).map { group, version in
-            Question(
-                GroupID(group),
-                GroupRequest(
-                    operation, collection: descriptor.id, epoch: descriptor.epoch, readVersion: version, body: body),
-                descriptor)
-        }
-        let answers = await askNoting(questions, deadline: deadline)
-        var streams: [CursorStream] = []
-        for (group, answer) in zip(groups, answers) {
-            guard case .success(let reply) = answer.result else { continue }
-            streams.append(
-                CursorStream(
-                    group: GroupID(group), node: answer.node, cursor: reply.openCursor, buffer: reply.documents[...]))
-        }
-        do throws(CommandFailure) {
-            _ = try answers.map(\.result).replies()
-        } catch {
-            // Those that did open a cursor will not be asked again.
-            for stream in streams where !stream.isExhausted { close(stream) }
-            throw error
-        }
-        return streams
-    }
-
-    /// For each group the version to read it at: one for all, at or above that of everything acknowledged so far. A group that
-    /// is asked to read at it promises in turn never to commit at or below it.
-    ///
-    /// A group refuses a version that is far ahead of its clock, because it would have to follow. So after a node's clock was
-    /// set forward, or while one is wrong, each group is read at its own newest version instead: what was acknowledged is
-    /// seen all the same, only the moments may differ by as much as the promises took.
-    private func promisedVersions(of groups: [UInt32], deadline: UInt64) async throws(CommandFailure) -> [Version] {
-        let questions = groups.map { group in
-            Question(GroupID(group), GroupRequest(.promiseReadVersion, collection: .system))
-        }
-        var own: [Version] = []
-        for reply in try await ask(questions, deadline: deadline).replies() {
-            own.append(Version(rawValue: UInt64(bitPattern: try reply.body.countField("version"))))
-        }
-        guard let highest = own.max(), let lowest = own.min() else { return own }
-        let latest = VersionClock.milliseconds(of: highest)
-        let bound = VersionClock().driftMillisecondsMax / 2
-        let areClose =
-            latest - VersionClock.milliseconds(of: lowest) <= bound
-            && latest <= UInt64(max(0, clock.wallMilliseconds)) + bound
-        return areClose ? own.map { _ in highest } : own
     }
 }
 
@@ -247,12 +211,17 @@ struct FindArguments {
     }
 
     /// What a group is asked.
-    func groupBody(isMerged: Bool, withoutProjection: Bool) -> Document {
+    ///
+    /// - Parameter share: how many documents are asked for, all at once; nil for what the query says.
+    func groupBody(isMerged: Bool, withoutProjection: Bool, share: Int64? = nil) -> Document {
         var builder = DocumentBuilder()
         builder.append("filter", .document(filter))
         if let projection, !withoutProjection { builder.append("projection", .document(projection)) }
         if let sort { builder.append("sort", .document(sort)) }
-        if isMerged {
+        if let share {
+            builder.append("limit", .int64(share))
+            builder.append("batchSize", .int64(share))
+        } else if isMerged {
             let (needed, overflow) = skip.addingReportingOverflow(limit)
             if limit > 0, !overflow { builder.append("limit", .int64(needed)) }
         } else {
@@ -260,7 +229,7 @@ struct FindArguments {
             if limit > 0 { builder.append("limit", .int64(limit)) }
         }
         // A merge needs something of everyone at once, also when the client wants an empty first batch.
-        if let batchSize, !(isMerged && batchSize == 0) {
+        if let batchSize, share == nil, !(isMerged && batchSize == 0) {
             let wanted = isMerged ? batchSize.addingReportingOverflow(skip).partialValue : batchSize
             builder.append("batchSize", .int32(Int32(clamping: min(max(wanted, 0), 10_000))))
         }

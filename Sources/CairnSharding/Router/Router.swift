@@ -27,6 +27,7 @@ public final class Router {
     var shardMap = ShardMap()
     var sessions = SessionPool()
     var cursors = CursorTable()
+    var settledScans = SettledScans()
     /// Of the collections that changed lately, the epoch that all their groups have been told; see ``resumeCatalogWork()``.
     var installed: [CollectionID: UInt64] = [:]
     private var objectIDs: ObjectIDGenerator

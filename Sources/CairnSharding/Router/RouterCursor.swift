@@ -15,9 +15,36 @@ struct CursorStream {
     var buffer: ArraySlice<Document>
     /// The sort keys of `buffer`, when streams are merged by them.
     var keys: ArraySlice<[UInt8]> = []
+    /// The sort key of the last document that came, and how many that are equal to it came before.
+    private var runKey: [UInt8] = []
+    private var run: UInt32 = 0
+
+    init(group: GroupID, node: NodeID, cursor: Int64, buffer: ArraySlice<Document>) {
+        self.group = group
+        self.node = node
+        self.cursor = cursor
+        self.buffer = buffer
+    }
 
     /// Whether the group has nothing more.
     var isExhausted: Bool { cursor == 0 }
+
+    /// Makes the sort keys of what came.
+    ///
+    /// Documents that are equal to the order are numbered within each group, and the number is part of the key: so the groups
+    /// take turns with them, in a way that depends neither on where batches end nor on how many documents are wanted.
+    mutating func makeKeys(_ order: SortSpecification) throws(QueryError) {
+        var made: [[UInt8]] = []
+        made.reserveCapacity(buffer.count)
+        for document in buffer {
+            var key = try order.sortKey(of: document)
+            run = key == runKey ? run &+ 1 : 0
+            runKey = key
+            for shift in [24, 16, 8, 0] as [UInt32] { key.append(UInt8(truncatingIfNeeded: run >> shift)) }
+            made.append(key)
+        }
+        keys = made[...]
+    }
 }
 
 /// A cursor that a client holds: streams of groups, merged.
@@ -71,8 +98,8 @@ final class RouterCursor {
         remaining = limit
         usedAt = router.clock.nanoseconds
         if let order {
-            for index in self.streams.indices {
-                self.streams[index].keys = try order.sortKeys(of: self.streams[index].buffer)
+            for index in self.streams.indices where self.streams[index].keys.count != self.streams[index].buffer.count {
+                try self.streams[index].makeKeys(order)
             }
         }
     }
@@ -100,7 +127,11 @@ final class RouterCursor {
         turnBegan = router.clock.nanoseconds
         while batch.count < batchSize ?? .max {
             let wanted = batchSize.map { $0 - batch.count }
-            guard let document = try await nextDocument(wanted: wanted, deadline: deadline) else { break }
+            let next =
+                if let ready = try nextAtHand() { ready } else {
+                    try await nextDocument(wanted: wanted, deadline: deadline)
+                }
+            guard let document = next else { break }
             // One document always fits, whatever its size.
             guard batch.isEmpty || bytes + document.byteCount <= router.options.replyBytesMax else {
                 heldBack = document
@@ -172,16 +203,37 @@ final class RouterCursor {
         while remaining != 0 {
             if executor == nil { try await makeWay() }
             guard let stream = try await nextStream(wanted: wanted, deadline: deadline) else { return nil }
-            let document = streams[stream].buffer.removeFirst()
-            if order != nil { streams[stream].keys.removeFirst() }
-            if skip > 0 {
-                skip -= 1
-                continue
-            }
-            if let left = remaining { remaining = left - 1 }
-            return try shape?.apply(document) ?? document
+            if let document = try take(from: stream) { return document }
         }
         return nil
+    }
+
+    /// The next document of the streams, if it takes no question to know which that is and nobody else waits; nil when it does, and
+    /// at the end.
+    private func nextAtHand() throws(QueryError) -> Document? {
+        guard executor == nil, heldBack == nil else { return nil }
+        while remaining != 0, steps & 31 != 31 {
+            let isHungry =
+                order == nil
+                ? streams.first.map { $0.buffer.isEmpty } ?? true
+                : streams.contains { $0.buffer.isEmpty && !$0.isExhausted }
+            guard !isHungry, let stream = order == nil ? 0 : smallestStream() else { return nil }
+            steps &+= 1
+            if let document = try take(from: stream) { return document }
+        }
+        return nil
+    }
+
+    /// Takes a stream's first document; nil when that is one of those that are skipped.
+    private func take(from stream: Int) throws(QueryError) -> Document? {
+        let document = streams[stream].buffer.removeFirst()
+        if order != nil { streams[stream].keys.removeFirst() }
+        if skip > 0 {
+            skip -= 1
+            return nil
+        }
+        if let left = remaining { remaining = left - 1 }
+        return try shape?.apply(document) ?? document
     }
 
     /// The stream whose first document comes next; nil when all are at their end.
@@ -200,6 +252,11 @@ final class RouterCursor {
             if hungry.isEmpty { break }
             try await fill(hungry, wanted: wanted, deadline: deadline)
         }
+        return smallestStream()
+    }
+
+    /// The stream whose first document comes before those of the others; the first of several.
+    private func smallestStream() -> Int? {
         var best: Int?
         for index in streams.indices {
             guard let key = streams[index].keys.first else { continue }
@@ -226,7 +283,7 @@ final class RouterCursor {
             case .success(let reply):
                 streams[index].cursor = reply.openCursor
                 streams[index].buffer = reply.documents[...]
-                if let order { streams[index].keys = try order.sortKeys(of: reply.documents[...]) }
+                if let order { try streams[index].makeKeys(order) }
             case .failure(.error(let error)):
                 throw error
             case .failure:
@@ -243,15 +300,6 @@ final class RouterCursor {
 private struct ForeignCursor {
     weak var request: ForeignRequest?
     let cursor: RouterCursor
-}
-
-extension SortSpecification {
-    fileprivate func sortKeys(of documents: ArraySlice<Document>) throws(QueryError) -> ArraySlice<[UInt8]> {
-        var keys: [[UInt8]] = []
-        keys.reserveCapacity(documents.count)
-        for document in documents { keys.append(try sortKey(of: document)) }
-        return keys[...]
-    }
 }
 
 extension GroupReply {

@@ -19,6 +19,17 @@ enum Targeting {
         return parsed(filter, collation)?.idEquality
     }
 
+    /// The `_id`, when the filter asks for it alone, and it means itself.
+    static func plainID(in filter: Document, of descriptor: CollectionDescriptor) -> Value? {
+        guard let condition = filter.first, condition.isNamed("_id"),
+            condition.bytes.count + 5 == filter.byteCount
+        else { return nil }
+        let value = condition.value
+        // Under a collation a string means all that are equal to it.
+        guard isPlain(value), value.asString == nil || descriptor.options["collation"] == nil else { return nil }
+        return value
+    }
+
     /// The groups to ask, in ascending order.
     static func groups(
         for filter: Document, in descriptor: CollectionDescriptor, _ collation: Collation?

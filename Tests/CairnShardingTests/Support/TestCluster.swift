@@ -132,7 +132,7 @@ final class TestCluster: GroupGateway {
         for (index, command) in commands.enumerated() {
             let router = routers[numbers[index % numbers.count]]
             // As nodes and clients do: what is simple the short way, the rest in a task.
-            let isBegun = router.beginInsert(command) { outcome in
+            let isBegun = router.begin(command) { outcome in
                 switch outcome {
                 case .reply(let reply): replies[index] = reply
                 case .startOver(let again): Task { @MainActor in replies[index] = await router.run(again) }
