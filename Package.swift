@@ -39,11 +39,12 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
-        // Libraries of the system, and the one instruction that Swift cannot name.
+        // Libraries of the system, and what Swift has no name for.
         .systemLibrary(name: "CSnappy", providers: [.apt(["libsnappy-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CCRC32C"),
+        .target(name: "CStepCount"),
         .target(name: "CShortSeal", dependencies: ["COpenSSL"]),
 
         // Deliberate bugs for the tests of the tests. A release build has none of them.
@@ -67,7 +68,7 @@ let package = Package(
             name: "CairnRaft",
             dependencies: ["CairnDefects", .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: swiftSettings),
-        .target(name: "CairnQuery", dependencies: ["CairnBSON"], swiftSettings: swiftSettings),
+        .target(name: "CairnQuery", dependencies: ["CairnBSON", "CStepCount"], swiftSettings: swiftSettings),
         .target(
             name: "CairnDatabase",
             dependencies: ["CairnBSON", "CairnDefects", "CairnFiles", "CairnQuery", "CairnStorage"],

@@ -243,8 +243,10 @@ public final class GroupDatabase {
             return try evaluator.evaluate(request, context, mode)
         } catch  where mode == .cacheOnly && ReadLimit.isReached(error) {
             let preparation = WritePreparation(
-                engine: engine, collection: evaluator.catalog[request.collection], request: request, options: options)
-            return Evaluation(.deferred(DeferredRead(.preparation(preparation))))
+                engine: engine, collection: evaluator.catalog[request.collection], request: request,
+                context: evaluator.queryContext(context, of: request.body), options: options,
+                isTrial: error is TooManySteps)
+            return Evaluation(.deferred(DeferredRead(.preparation(preparation), isLong: error is TooManySteps)))
         }
     }
 

@@ -1,4 +1,5 @@
 import CairnDefects
+import CairnQuery
 
 /// How a group's database behaves; the defaults suit a node of the cluster.
 public struct GroupDatabaseOptions: Sendable {
@@ -22,6 +23,21 @@ public struct GroupDatabaseOptions: Sendable {
     /// Documents and index entries that a read may look at where it stands; one that needs more is deferred, so that others
     /// do not wait for it. A first batch of 101 fits.
     public var documentsReadAtOnce = 256
+    /// Steps (``WorkMeter``) that a request may take where it stands: a millisecond or so. One that needs more is deferred.
+    public var stepsAtOnce = 20_000
+    /// Bytes of a request's arguments that are read where it stands; a read with more is deferred.
+    public var argumentBytesAtOnce = 32 << 10
+    /// Steps of a deferred read after which it makes way for others that may take less (``DeferredRead/isLong``).
+    public var stepsOfShortReads = 2_000_000
+    /// Steps that the conditions and expressions of one write may take. Writes of a group are evaluated one after the other, so
+    /// one that needs more than this, a fraction of a second, is refused.
+    public var writeStepsMax = 8_000_000
+    /// What queries of the node may hold together; nil for no more than each one's own limits.
+    public var queryMemory: MemoryAccount?
+    /// Bytes that the stages of one query may hold together.
+    public var queryBytesMax = 256 << 20
+    /// Where queries put what does not fit into their memory; nil makes that an error.
+    public var spill: (any SpillStore)?
     /// Bytes of documents that one sort may hold (MongoDB's `internalQueryMaxBlockingSortMemoryUsageBytes`).
     public var sortBytesMax = 100 << 20
     /// The largest document.

@@ -11,12 +11,15 @@ public struct QueryContext: Sendable {
     public var variables: [(name: String, value: Value)]
     /// Seeds `$rand`, `$sample` and `$sampleRate`: the query engine has no randomness of its own.
     public var randomSeed: UInt64
-    /// Called about once in a thousand documents by whatever runs long; throws to end the operation.
-    public var checkInterrupt: (@Sendable () throws(QueryError) -> Void)?
     /// How strings are compared; nil for by their bytes.
     public var collation: Collation?
+    /// What all stages of the query hold together is taken from it; nil for no more than each stage's own limit.
+    public var memory: MemoryAccount?
     /// Bytes that one blocking stage (`$group`, `$sort`, …) may hold.
     public var memoryBytesMax = 100 << 20
+
+    /// Where stages put what does not fit into their memory; nil makes that an error (`allowDiskUse: false`).
+    public var spill: (any SpillStore)?
 
     /// Names among ``variables`` that a stage of the pipeline has bound, so that other nodes do not know them.
     private(set) var localVariables: Set<String> = []

@@ -89,6 +89,8 @@ public final class Node: Service {
         await peers.stop()
         try? await peerListener.close()
         for loop in loops { await loop.closeGroups() }
+        // A query that computes for long ends with its time, if not before.
+        try? await shared.longQueryThreads.shutdownGracefully()
         await storage.close()
         try await eventLoops.shutdownGracefully()
         shared.logger.info("node is down", metadata: ["node": "\(configuration.node.rawValue)"])

@@ -76,7 +76,14 @@ actor NodeLoop {
     func start(siblings: [NodeLoop], makeGateway: @Sendable (isolated NodeLoop) -> any GroupGateway) {
         self.siblings = siblings
         clock.afterWork = { [unowned self] in assumeIsolated { $0.setNeedsFlush() } }
-        router = Router(layout: shared.layout, gateway: makeGateway(self), clock: clock) {
+        let threads = shared.longQueryThreads
+        let workers = LoopReaderPool(
+            threads: threads, longThreads: threads, eventLoop: eventLoop, afterWork: clock.afterWork)
+        var options = RouterOptions()
+        options.queryMemory = shared.queryMemory
+        router = Router(
+            layout: shared.layout, gateway: makeGateway(self), clock: clock, options: options, workers: workers
+        ) {
             UInt64.random(in: 0 ... .max)
         }
         reports = LoopReports(self)
@@ -91,6 +98,7 @@ actor NodeLoop {
     /// - Throws: what keeps a replica from being opened.
     func host(in storage: NodeStorage, peers: PeerNetwork) throws {
         self.storage = storage
+        router?.spill = storage.spill
         self.peers = peers
         let transport = NodeTransport(eventLoop: eventLoop)
         transport.use(peers.hostConnections())

@@ -1,7 +1,9 @@
 import CairnBSON
 import CairnFiles
+import CairnQuery
 import CairnSharding
 import Logging
+import NIOPosix
 import Synchronization
 
 /// What all loops of a node share: facts that do not change, and counters.
@@ -18,6 +20,11 @@ final class NodeShared: Sendable {
     /// The command line, as `getCmdLineOpts` shows it.
     let arguments: [String]
     let logger: Logger
+    /// What the queries of the node hold together, on all loops.
+    let queryMemory = MemoryAccount(bytesMax: 1 << 30)
+    /// Where queries go that compute for long, at low priority. More than there are cores, so that one that runs to the end of
+    /// its time does not keep the next from beginning.
+    let longQueryThreads = NIOThreadPool(numberOfThreads: 8)
     /// The data keys, once the folder is open; nil where data is in the clear.
     let dataKeys = Mutex<DataKeyUpkeep?>(nil)
 
@@ -27,6 +34,7 @@ final class NodeShared: Sendable {
         self.arguments = arguments
         self.logger = logger
         newestLayout = Mutex(layout)
+        longQueryThreads.start()
     }
 
     /// The newest layout that this process has heard of.

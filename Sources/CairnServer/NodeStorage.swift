@@ -38,12 +38,14 @@ final class NodeStorage: Sendable {
     private let prepared = PreparedTablets()
     /// Where reads go that are not answered from memory.
     private let readers: NIOThreadPool
+    /// Where queries put what does not fit into memory.
+    let spill: SpillFolder
     private let logger: Logger
 
     private init(
         configuration: NodeConfiguration, identity: NodeIdentity, fileSystem: any FileSystem, lock: any FileLock,
         log: SharedLog, logger: Logger
-    ) {
+    ) throws(FileError) {
         self.configuration = configuration
         self.identity = identity
         self.fileSystem = fileSystem
@@ -62,6 +64,7 @@ final class NodeStorage: Sendable {
         memory = MemoryBudget(bytesMax: configuration.memoryBytes, cache: cache)
         let rate = configuration.compactionBytesPerSecond
         compactionRate = rate > 0 ? RateLimit(bytesPerSecond: rate) : nil
+        spill = try SpillFolder(in: "\(configuration.dataDirectory)/spill", fileSystem)
         readers = NIOThreadPool(numberOfThreads: configuration.readerThreads)
         readers.start()
     }
@@ -83,7 +86,7 @@ final class NodeStorage: Sendable {
         logOptions.defects = configuration.defects
         let log = try SharedLog.open(directory: "\(directory)/raft", fileSystem: fileSystem, options: logOptions)
         try ReplicaFolders(in: "\(directory)/groups", fileSystem).finishLeaving(log)
-        let storage = NodeStorage(
+        let storage = try NodeStorage(
             configuration: configuration, identity: identity, fileSystem: fileSystem, lock: lock, log: log,
             logger: logger)
         do { try storage.dataKeys?.dropUnused() } catch {
@@ -161,8 +164,10 @@ final class NodeStorage: Sendable {
         let replica = try DataGroup(
             group: group, node: configuration.node, directory: folders.path(of: group), fileSystem: fileSystem,
             clock: loop.clock,
-            readers: LoopReaderPool(threads: readers, eventLoop: loop.eventLoop, afterWork: loop.clock.afterWork),
-            options: options, databaseOptions: databaseOptions(), openEngine: openEngine)
+            readers: LoopReaderPool(
+                threads: readers, longThreads: loop.shared.longQueryThreads, eventLoop: loop.eventLoop,
+                afterWork: loop.clock.afterWork),
+            options: options, databaseOptions: databaseOptions(loop.shared), openEngine: openEngine)
         return (replica, isNewcomer)
     }
 
@@ -198,10 +203,12 @@ final class NodeStorage: Sendable {
         try StoredLayout.write(layout, in: configuration.dataDirectory, fileSystem)
     }
 
-    private func databaseOptions() -> GroupDatabaseOptions {
+    private func databaseOptions(_ shared: NodeShared) -> GroupDatabaseOptions {
         var options = GroupDatabaseOptions()
         options.cursorSeed = UInt64.random(in: 1 ... .max)
         options.defects = configuration.defects
+        options.spill = spill
+        options.queryMemory = shared.queryMemory
         return options
     }
 

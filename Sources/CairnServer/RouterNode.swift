@@ -50,6 +50,7 @@ public final class RouterNode: Service {
         for loop in loops { await loop.endTopologyWaits() }
         try? await listener.close()
         for loop in loops { await loop.stop() }
+        try? await shared.longQueryThreads.shutdownGracefully()
         try await group.shutdownGracefully()
     }
 

@@ -11,6 +11,8 @@ final class OpenCursor: Sendable {
     let bytesMax: Int
     /// Ends a read that is under way, and with it the cursor.
     let interruption: Interruption
+    /// Whether the query needed long for its first batch.
+    let isLong: Bool
     private let reading: Mutex<Reading>
 
     private struct Reading {
@@ -20,13 +22,15 @@ final class OpenCursor: Sendable {
     }
 
     init(
-        collection: CollectionID, version: Version, bytesMax: Int, interruption: Interruption = Interruption(),
+        collection: CollectionID, version: Version, bytesMax: Int, isLong: Bool = false,
+        interruption: Interruption = Interruption(),
         stream: sending any DocumentStream
     ) {
         self.collection = collection
         self.version = version
         self.bytesMax = bytesMax
         self.interruption = interruption
+        self.isLong = isLong
         reading = Mutex(Reading(stream: stream, pending: nil))
     }
 

@@ -29,14 +29,16 @@ extension GroupDatabase {
                 query.settled = evaluator?.settledVersion(nowMilliseconds: context.nowMilliseconds)
             }
             if mode == .any { return answer(try reply(to: query, with: query.run())) }
-            if !request.operation.scansEverything, let found = try inMemory(query) {
+            let isTriedFirst =
+                !request.operation.scansEverything && request.body.byteCount <= options.argumentBytesAtOnce
+            if isTriedFirst, let found = try inMemory(query) {
                 return answer(try reply(to: query, with: found))
             }
             let pinned = version ?? engine.lastVersion
             try engine.retain(pinned)
             query.version = pinned
-            query.isRepeated = !request.operation.scansEverything
-            return Evaluation(.deferred(DeferredRead(.query(query))))
+            query.isRepeated = isTriedFirst
+            return Evaluation(.deferred(DeferredRead(.query(query), stepsMax: options.stepsOfShortReads)))
         } catch let postponed as Postponed {
             return Evaluation(.again, restsOn: postponed.until)
         }
@@ -46,13 +48,15 @@ extension GroupDatabase {
         Evaluation(.answer(.reply(reply)))
     }
 
-    /// What the query finds in memory and among few documents; nil when that is not enough.
+    /// What the query finds in memory, among few documents and with few steps; nil when that is not enough.
     private func inMemory(_ query: Query) throws -> QueryResult? {
+        let meter = WorkMeter(steps: options.stepsAtOnce)
         do {
             var limited = query
             limited.documentsMax = options.documentsReadAtOnce
-            return try limited.run()
-        } catch  where ReadLimit.isReached(error) {
+            let found = try meter.run { () throws in try limited.run() }
+            return meter.isSpent ? nil : found
+        } catch  where meter.isSpent || ReadLimit.isReached(error) {
             return nil
         }
     }
@@ -158,7 +162,7 @@ extension GroupDatabase {
         }
         var count = try request.body["batchSize"].map { try FindArguments.count($0, "batchSize") } ?? Int.max
         if count == 0 { count = Int.max }
-        let read = DeferredRead(.more(cursor, id: id, count: count))
+        let read = DeferredRead(.more(cursor, id: id, count: count), isLong: cursor.isLong)
         guard mode == .any else { return Evaluation(.deferred(read)) }
         return Evaluation(.answer(conclude(read.run(), context)!))
     }
@@ -187,7 +191,10 @@ extension GroupDatabase {
         if let damage = outcome.damage { note(damage) }
         do {
             switch outcome.found {
-            case .preparation: return nil
+            case .preparation(let refusal):
+                guard let refusal else { return nil }
+                throw refusal
+            case .unfinished: preconditionFailure("a read that goes on elsewhere has no answer yet")
             case .query(let query, let result):
                 defer { query.engine.release(query.version!) }
                 let found = try result.get()

@@ -18,7 +18,8 @@ extension Query {
         of stream: sending any DocumentStream, batchSize: Int?, isSingleBatch: Bool
     ) throws -> QueryResult {
         let cursor = OpenCursor(
-            collection: collection.id, version: seen, bytesMax: options.replyBytesMax, interruption: interruption,
+            collection: collection.id, version: seen, bytesMax: options.replyBytesMax, isLong: isLong,
+            interruption: interruption,
             stream: stream)
         let (documents, isExhausted) = try cursor.batch(count: batchSize ?? options.firstBatchDocuments)
         if isExhausted || isSingleBatch { return .firstBatch(documents, nil, version: cursor.version) }

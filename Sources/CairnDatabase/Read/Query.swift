@@ -16,6 +16,8 @@ struct Query: Sendable {
     /// Until which version the newest state will have been what it saw; nil when nobody asked, or that is not known.
     var settled: Version?
 
+    /// Whether it runs where queries run that need long.
+    var isLong = false
     /// The limit under which it reads memory only and so many documents; nil for as much as it takes.
     var documentsMax: Int?
     /// Raised when nobody waits for the answer any more.
@@ -43,8 +45,8 @@ struct Query: Sendable {
     /// What the query sees, which stays the same while writes go on.
     func makeView() -> sending ReadView {
         let limit =
-            documentsMax.map { ReadLimit(documents: $0, interruption: interruption) }
-            ?? ReadLimit(mayUseDisk: true, interruption: interruption)
+            documentsMax.map { ReadLimit(documents: $0, isMetered: true) }
+            ?? ReadLimit(mayUseDisk: true, isMetered: true)
         return ReadView(engine: engine, version: seen, limit: limit)
     }
 
@@ -56,7 +58,10 @@ struct Query: Sendable {
             nowMilliseconds: Int64(clamping: context.nowMilliseconds),
             variables: variables.map { $0.map { ($0.name.string, $0.value) } } ?? [],
             randomSeed: context.nowMilliseconds &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(group))
-        made.checkInterrupt = { [interruption] () throws(QueryError) in try interruption.check() }
+        // As MongoDB's `allowDiskUseByDefault`.
+        if request.body["allowDiskUse"]?.isTruthy ?? true { made.spill = options.spill }
+        made.memoryBytesMax = options.sortBytesMax
+        made.memory = MemoryAccount(bytesMax: options.queryBytesMax, parent: options.queryMemory)
         return made
     }
 

@@ -113,9 +113,9 @@ final class QueryStream: DocumentStream {
     /// How many documents may still be given out; nil for all.
     private var remaining: Int?
     private let sortBytesMax: Int
-    private let checkInterrupt: (@Sendable () throws(QueryError) -> Void)?
-    private var sorted: [Document]?
-    private var sortedPosition = 0
+    private let spill: (any SpillStore)?
+    private let memory: MemoryAccount?
+    private var sorter: DocumentSorter?
     private(set) var returned = 0
     private let returnsKey: Bool
     private let keepsDocuments: Bool
@@ -148,7 +148,8 @@ final class QueryStream: DocumentStream {
         skip = arguments.skip
         remaining = arguments.limit == 0 ? nil : arguments.limit
         sortBytesMax = options.sortBytesMax
-        checkInterrupt = context.checkInterrupt
+        spill = context.spill
+        memory = context.memory
         plan = try Planner(collection: collection, readVersion: view.version, collation: context.collation)
             .plan(filter, sort: sort, hint: hint, window: hasWindow ? arguments.window : nil)
         source = RecordSource(view: view, collection: collection, access: plan.access)
@@ -166,7 +167,8 @@ final class QueryStream: DocumentStream {
         skip = 0
         remaining = nil
         sortBytesMax = options.sortBytesMax
-        checkInterrupt = nil
+        spill = nil
+        memory = nil
         source = RecordSource(view: view, collection: collection, access: plan.access)
     }
 
@@ -191,7 +193,7 @@ final class QueryStream: DocumentStream {
         var result: Document
         if returnsKey {
             // Documents that were sorted here are no longer those that the source stands on.
-            let key = sorted == nil ? try source.currentKey() : source.key(of: document)
+            let key = sorter == nil ? try source.currentKey() : source.key(of: document)
             result = keepsDocuments ? document.appending("$key", .document(key)) : key
         } else {
             result = try project(document)
@@ -209,19 +211,20 @@ final class QueryStream: DocumentStream {
 
     private func nextInOrder() throws -> Document? {
         guard let sort, !plan.providesSort else { return try nextMatch() }
-        if sorted == nil {
+        if sorter == nil {
             let wanted = remaining.map { $0.addingReportingOverflow(skip) }.flatMap {
                 $0.overflow ? nil : $0.partialValue
             }
-            var sorter = DocumentSorter(
-                sort, limit: wanted, bytesMax: sortBytesMax, checkInterrupt: checkInterrupt)
+            var sorter = DocumentSorter(sort, limit: wanted, bytesMax: sortBytesMax, spill: spill, memory: memory)
             while let document = try nextMatch() { try sorter.add(document) }
-            sorted = try sorter.finish()
+            try sorter.finish()
+            self.sorter = sorter
         }
-        guard let sorted, sortedPosition < sorted.count else { return nil }
-        sortedPosition += 1
-        return sorted[sortedPosition - 1]
+        return try sorter?.next()
     }
+
+    /// Whether the sort went to the disk.
+    var usedDisk: Bool { (sorter?.spillCount ?? 0) > 0 }
 
     private func nextMatch() throws -> Document? {
         while try source.next() {

@@ -126,6 +126,8 @@ extension Evaluator {
     ) throws {
         do {
             try body(&run)
+        } catch  where isToBePutAside {
+            throw TooManySteps()
         } catch let error as QueryError {
             run.fail(index, error)
         } catch  where ReadLimit.isReached(error) {

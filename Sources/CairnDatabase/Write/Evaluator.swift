@@ -57,6 +57,8 @@ final class Evaluator {
     var view: ReadView { ReadView(engine: engine, version: nil, tip: tip, limit: limit) }
     /// Forbids the disk to a request that can still be put aside: one in mode `cacheOnly` that has written nothing.
     let limit = ReadLimit(mayUseDisk: true)
+    /// Counts the steps of the request at hand.
+    private var meter = WorkMeter()
 
     // MARK: - Positions
 
@@ -87,23 +89,34 @@ final class Evaluator {
 
     @inline(__always)
     func put(_ key: [UInt8], _ value: ArraySlice<UInt8>) {
-        limit.setMayUseDisk(true)
+        willWrite()
         batch.put(key, value)
         tip.set(key, value, position: openPosition)
     }
 
     @inline(__always)
     func delete(_ key: [UInt8]) {
-        limit.setMayUseDisk(true)
+        willWrite()
         batch.delete(key)
         tip.set(key, nil, position: openPosition)
     }
 
     /// Deletes a range whose keys are never read again; see ``Tip``.
     func deleteRange(from: [UInt8], to: [UInt8]) {
-        limit.setMayUseDisk(true)
+        willWrite()
         batch.deleteRange(from: from, to: to)
     }
+
+    /// A request that has written can no longer be put aside, so it goes on to its end from here.
+    @inline(__always)
+    private func willWrite() {
+        guard !limit.mayUseDisk else { return }
+        limit.setMayUseDisk(true)
+        meter.extend(to: options.writeStepsMax)
+    }
+
+    /// Whether the request at hand has had its share of steps and may begin anew elsewhere.
+    var isToBePutAside: Bool { !limit.mayUseDisk && meter.isSpent }
 
     /// Writes to the system space, and into the tip's catalog.
     func putSystem(_ key: SystemKey, _ value: ArraySlice<UInt8>?) throws {
@@ -139,13 +152,24 @@ final class Evaluator {
     // MARK: - Requests
 
     /// - Throws: ``ReadLimit/Reached`` or `wouldNeedDisk` in mode `cacheOnly`, when nothing was written yet and a read needs
-    ///   the disk.
+    ///   the disk; ``TooManySteps`` then, when it needs long.
     func evaluate(
         _ request: GroupRequest, _ context: EvaluationContext, _ mode: ReadMode
     ) throws -> Evaluation {
         limit.setMayUseDisk(mode == .any)
         defer { limit.setMayUseDisk(true) }
         bypassesValidation = request.body["bypassDocumentValidation"]?.isTruthy ?? false
+        meter = WorkMeter(steps: mode == .any ? options.writeStepsMax : options.stepsAtOnce)
+        do {
+            let evaluation = try meter.run { () throws in try evaluated(request, context) }
+            if isToBePutAside { throw TooManySteps() }
+            return evaluation
+        } catch  where isToBePutAside {
+            throw TooManySteps()
+        }
+    }
+
+    private func evaluated(_ request: GroupRequest, _ context: EvaluationContext) throws -> Evaluation {
         let before = (openPosition, batch.count)
         let reply: GroupReply
         switch request.operation {

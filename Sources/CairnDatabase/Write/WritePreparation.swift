@@ -10,9 +10,19 @@ struct WritePreparation: Sendable {
     let engine: Engine
     let collection: CollectionState?
     let request: GroupRequest
+    let context: QueryContext
     let options: GroupDatabaseOptions
+    /// Whether the write took more steps than it may while others wait, so that it is to be tried first.
+    let isTrial: Bool
 
-    func run() {
+    /// - Returns: why the write must not be evaluated, if there is a reason.
+    func run(isOverdue: (@Sendable () -> Bool)? = nil) -> QueryError? {
+        let meter = WorkMeter(steps: isTrial ? options.writeStepsMax : .max, isOverdue: isOverdue)
+        meter.run { read() }
+        return meter.error
+    }
+
+    private func read() {
         if let session = request.session { _ = try? engine.get(SessionID(session).key.bytes) }
         guard let collection else { return }
         if request.operation == .expireDocuments {
@@ -27,12 +37,16 @@ struct WritePreparation: Sendable {
         for statement in statements {
             // What one statement cannot read another may.
             do {
-                if request.operation == .insert {
+                if isTrial {
+                    try carryOut(statement, in: collection, limit)
+                } else if request.operation == .insert {
                     try readForInsertion(of: statement, into: collection)
                 } else {
                     try readMatches(of: statement, in: collection, limit)
                 }
             } catch  where ReadLimit.isReached(error) {
+                return
+            } catch  where WorkMeter.current?.isSpent == true {
                 return
             } catch {
                 limit = ReadLimit(mayUseDisk: true, documents: Self.documentsMax)
@@ -72,6 +86,46 @@ struct WritePreparation: Sendable {
         let source = RecordSource(view: view, collection: collection, access: plan.access)
         while try source.next() {
             if isOne, plan.providesSort, try filter.isAlwaysTrue || filter.matches(source.document) { return }
+        }
+    }
+
+    /// Does everything that the statement does, except to write: what it costs is known then.
+    private func carryOut(_ statement: Document, in collection: CollectionState, _ limit: ReadLimit) throws {
+        if request.operation == .insert {
+            try collection.validation?.check(statement, replacing: nil)
+            return
+        }
+        var context = context
+        let changeName = request.operation == .update ? "u" : "update"
+        let change =
+            statement[changeName] == nil
+            ? nil : try UpdateStatement(statement, updateName: changeName, in: collection, context: context)
+        let arguments = try FindArguments(statement.removing("limit"))
+        context.collation = arguments.collation(in: collection)
+        let filter = try change?.filter ?? Filter(parsing: arguments.filter, context: context)
+        let isOne =
+            request.operation == .findAndModify || !(change?.isMulti ?? (statement["limit"]?.int64Exactly != 1))
+        let plan: Plan
+        if let record = arguments.record {
+            plan = Plan(access: .records([KeySpace.recordKey(collection.id, id: record)]), providesSort: true)
+        } else {
+            let sort = try arguments.sort.map { try SortSpecification(parsing: $0, collation: context.collation) }
+            plan = try Planner(collection: collection, readVersion: nil, collation: context.collation)
+                .plan(filter, sort: sort, hint: arguments.hint)
+        }
+        let source = RecordSource(
+            view: ReadView(engine: engine, version: nil, limit: limit), collection: collection, access: plan.access)
+        while try source.next() {
+            guard try filter.isAlwaysTrue || filter.matches(source.document) else { continue }
+            if let change {
+                var index: Int?
+                if let path = change.update.positionalPath {
+                    index = try filter.matchedArrayIndex(in: source.document, arrayPath: path)
+                }
+                let outcome = try change.update.apply(to: source.document, matchedIndex: index)
+                try collection.validation?.check(outcome.document, replacing: source.document)
+            }
+            if isOne, plan.providesSort { return }
         }
     }
 }

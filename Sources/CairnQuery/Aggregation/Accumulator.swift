@@ -278,7 +278,9 @@ final class SeveralAccumulator: Accumulator {
     }
 
     override var byteCount: Int { 64 + bytes }
-    override func add(_ value: Value?) {
+    override func add(_ value: Value?) throws(QueryError) {
+        // Places are found and made by moving the others.
+        try WorkMeter.count(values.count >> 3)
         switch kind {
         case .first:
             guard values.count < limit else { return }
@@ -299,7 +301,7 @@ final class SeveralAccumulator: Accumulator {
         bytes = max(bytes, values.count * (MemorySize.of(value ?? .null) + 64))
     }
     override func partial() -> Value { result() }
-    override func merge(_ partial: Value) { for value in partial.asArray ?? [] { add(value) } }
+    override func merge(_ partial: Value) throws(QueryError) { for value in partial.asArray ?? [] { try add(value) } }
     override func result() -> Value { .array(BSONArray(values)) }
 }
 
@@ -321,7 +323,8 @@ final class RankedAccumulator: Accumulator {
     }
 
     override var byteCount: Int { 64 + bytes }
-    override func add(_ value: Value?) {
+    override func add(_ value: Value?) throws(QueryError) {
+        try WorkMeter.count(entries.count >> 2)
         guard var key = value?.asArray.map({ Array($0) }), let output = key.popLast() else { return }
         // `$bottom` keeps the last; of equals, those that came first stay in front.
         let place = entries.firstIndex { order.compare(values: key, $0.key) < 0 } ?? entries.count
@@ -337,7 +340,7 @@ final class RankedAccumulator: Accumulator {
         bytes = max(bytes, entries.count * (MemorySize.of(output) + 128))
     }
     override func partial() -> Value { .array(BSONArray(entries.map { .array(BSONArray($0.key + [$0.output])) })) }
-    override func merge(_ partial: Value) { for entry in partial.asArray ?? [] { add(entry) } }
+    override func merge(_ partial: Value) throws(QueryError) { for entry in partial.asArray ?? [] { try add(entry) } }
     override func result() -> Value {
         isSingle ? entries.first?.output ?? .null : .array(BSONArray(entries.map(\.output)))
     }

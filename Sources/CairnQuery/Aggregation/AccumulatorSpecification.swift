@@ -240,7 +240,7 @@ extension ExpressionOperators {
                 throw QueryError(ErrorCode(5_787_908), "'n' must be greater than 0, found \(values[1] ?? .null)")
             }
             let accumulator = SeveralAccumulator(kind: kind, limit: limit)
-            for element in array { accumulator.add(element) }
+            for element in array { try accumulator.add(element) }
             return accumulator.result()
         }
     }

@@ -19,13 +19,17 @@ class BlockingRunner: StageRunner {
     final override func poll() throws(QueryError) -> PipelinePoll {
         while !isDrained {
             switch try upstream.poll() {
-            case .document(let document): try take(document)
+            case .document(let document):
+                try WorkMeter.count(8)
+                try take(document)
             case .finished:
                 isDrained = true
                 try finishInput()
             case let waiting: return waiting
             }
         }
-        return try give().map { .document($0) } ?? .finished
+        guard let document = try give() else { return .finished }
+        try WorkMeter.count(bytes: document.byteCount)
+        return .document(document)
     }
 }

@@ -14,6 +14,7 @@ struct BucketAutoSpecification: Sendable {
 final class BucketAutoRunner: BlockingRunner {
     private let specification: BucketAutoSpecification
     private let bytesMax: Int
+    private let share: MemoryShare
     private var entries: [(value: Value, document: Document)] = []
     private var bytes = 0
     private var results: [Document] = []
@@ -22,6 +23,7 @@ final class BucketAutoRunner: BlockingRunner {
     init(_ specification: BucketAutoSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
         bytesMax = context.memoryBytesMax
+        share = MemoryShare(context.memory)
         super.init(upstream)
     }
 
@@ -31,6 +33,7 @@ final class BucketAutoRunner: BlockingRunner {
         entries.append((value, document))
         bytes += document.byteCount + 128
         if bytes > bytesMax { throw Self.memoryExceeded("$bucketAuto", bytesMax) }
+        try share.hold(bytes)
     }
 
     override func finishInput() throws(QueryError) { results = try buckets() }
@@ -113,6 +116,7 @@ final class BucketAutoRunner: BlockingRunner {
         let accumulators = try specification.accumulators.map { (specification) throws(QueryError) in
             try specification.makeAccumulator(group: nil)
         }
+        try WorkMeter.count(range.count * 4)
         for index in range {
             for (accumulator, specification) in zip(accumulators, specification.accumulators) {
                 try accumulator.add(try specification.input(of: entries[index].document))

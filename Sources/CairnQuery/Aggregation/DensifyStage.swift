@@ -37,6 +37,7 @@ final class DensifyRunner: BlockingRunner {
 
     private let specification: DensifySpecification
     private let bytesMax: Int
+    private let share: MemoryShare
     private var entries: [Entry] = []
     private var bytes = 0
     private var range: (least: Value, greatest: Value)?
@@ -53,6 +54,7 @@ final class DensifyRunner: BlockingRunner {
     init(_ specification: DensifySpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
         bytesMax = context.memoryBytesMax
+        share = MemoryShare(context.memory)
         super.init(upstream)
     }
 
@@ -123,6 +125,7 @@ final class DensifyRunner: BlockingRunner {
                 document: document))
         bytes += document.byteCount + 160 + partition.reduce(0) { $0 + MemorySize.of($1) }
         if bytes > bytesMax { throw Self.memoryExceeded("$densify", bytesMax) }
+        try share.hold(bytes)
     }
 
     private func sort() {
@@ -185,6 +188,7 @@ final class DensifyRunner: BlockingRunner {
 
     private func made(_ value: Value) throws(QueryError) -> Document {
         generated += 1
+        try WorkMeter.count(bytes: base.byteCount + 512)
         guard generated <= Self.generatedMax else {
             throw QueryError(
                 ErrorCode(5_897_900),

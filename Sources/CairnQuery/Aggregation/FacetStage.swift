@@ -8,6 +8,8 @@ final class FacetRunner: StageRunner {
     private var results: [ArrayBuilder]
     private let upstream: StageRunner
     private let bytesMax: Int
+    /// Bytes of all results together, which are to become one document.
+    private var resultBytes = 0
     /// The facets from here on have not seen what was fed last.
     private var current = 0
     private var inputEnded = false
@@ -30,7 +32,8 @@ final class FacetRunner: StageRunner {
                 switch isFinished[current] ? .finished : try executors[current].poll() {
                 case .document(let document):
                     results[current].append(document)
-                    if results[current].byteCount > bytesMax { throw Self.memoryExceeded("$facet", bytesMax) }
+                    resultBytes += document.byteCount
+                    if resultBytes > bytesMax { throw Self.memoryExceeded("$facet", bytesMax) }
                 case .needsForeign(let request): return .needsForeign(request)
                 case .needsInput: current += 1
                 case .finished:
@@ -51,6 +54,7 @@ final class FacetRunner: StageRunner {
             }
             switch try upstream.poll() {
             case .document(let document):
+                try WorkMeter.count(executors.count)
                 for index in executors.indices where !isFinished[index] { executors[index].feed(document) }
             case .finished:
                 inputEnded = true

@@ -40,6 +40,7 @@ final class GraphLookupRunner: StageRunner {
     private var isUpstreamDone = false
 
     private var found = FoundDocuments()
+    private let share: MemoryShare
     private var sweep: Sweep?
     private var request: ForeignRequest?
     private var asked: [Value] = []
@@ -56,6 +57,7 @@ final class GraphLookupRunner: StageRunner {
         self.specification = specification
         self.upstream = upstream
         self.context = context
+        share = MemoryShare(context.memory)
     }
 
     override func poll() throws(QueryError) -> PipelinePoll {
@@ -135,6 +137,7 @@ final class GraphLookupRunner: StageRunner {
             }
             var next: [Value] = []
             for value in current.frontier {
+                try WorkMeter.count(8)
                 for place in found.places(of: value) {
                     for value in found.outgoing[place] where current.seen.insert(value).inserted { next.append(value) }
                 }
@@ -154,7 +157,9 @@ final class GraphLookupRunner: StageRunner {
             if let pending = request {
                 guard let documents = pending.result else { return .needsForeign(pending) }
                 request = nil
+                try WorkMeter.count(documents.count * 16 + asked.count * 4)
                 found.add(documents, for: asked, specification)
+                try share.hold(found.byteCount)
                 if found.byteCount > context.memoryBytesMax {
                     let isAlone = sweep?.width == 1 && size == 1
                     guard !isAlone else {
@@ -197,12 +202,14 @@ final class GraphLookupRunner: StageRunner {
         while !frontier.isEmpty, depth <= specification.maxDepth ?? .max {
             var next: [Value] = []
             for value in frontier {
+                try WorkMeter.count(4)
                 for place in found.places(of: value) where visited.insert(place).inserted {
                     var reached = found.documents[place]
                     if let field = specification.depthField {
                         reached = reached.setting(field, to: .int64(Int64(depth)))
                     }
                     result.append(reached)
+                    try WorkMeter.count(bytes: reached.byteCount + found.outgoing[place].count * 128)
                     for value in found.outgoing[place] where seen.insert(value).inserted { next.append(value) }
                 }
                 guard result.byteCount + document.byteCount <= Update.documentBytesMax else {

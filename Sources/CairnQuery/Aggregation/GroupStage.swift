@@ -18,6 +18,9 @@ struct GroupSpecification: Sendable {
 }
 
 /// `$group`: all accumulators of all groups in one flat array, found by the hash of the group's `_id`.
+///
+/// What does not fit into memory goes to a ``SpillStore`` as partial results in the order of their ids, as often as memory is
+/// full. At the end these runs are merged, so that no more than one group is in memory.
 final class GroupRunner: BlockingRunner {
     private let specification: GroupSpecification
     private let bytesMax: Int
@@ -28,17 +31,32 @@ final class GroupRunner: BlockingRunner {
     private var accumulators: [Accumulator] = []
     private var bytes = 0
     private var position = 0
+    private let share: MemoryShare
+    private let spill: (any SpillStore)?
+    private var runs: [any SpillRun] = []
+    private var merge: RunMerge<Value>?
 
     init(_ specification: GroupSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
         bytesMax = context.memoryBytesMax
         collation = context.collation
+        share = MemoryShare(context.memory)
+        spill = context.spill
         super.init(upstream)
     }
 
-    override func finishInput() { places = [:] }
+    override func finishInput() throws(QueryError) {
+        places = [:]
+        guard !runs.isEmpty else { return }
+        try spillGroups()
+        merge = try RunMerge(runs, by: { Value.compare($0, $1) < 0 }) { [collation] (document) throws(QueryError) in
+            let id = document["i"] ?? .null
+            return collation?.folded(id) ?? id
+        }
+    }
 
-    override func give() -> Document? {
+    override func give() throws(QueryError) -> Document? {
+        if merge != nil { return try nextMerged() }
         guard position < ids.count else { return nil }
         defer { position += 1 }
         return group(position)
@@ -79,7 +97,63 @@ final class GroupRunner: BlockingRunner {
             }
             bytes += accumulator.byteCount - before
         }
-        if bytes > bytesMax { throw Self.memoryExceeded("$group", bytesMax) }
+        guard bytes <= bytesMax else { return try spillGroups() }
+        do throws(QueryError) { try share.hold(bytes) } catch {
+            // Others hold what this one may not.
+            guard spill != nil, bytes > 1 << 20 else { throw error }
+            try spillGroups()
+        }
+    }
+
+    /// Writes partial results of all groups out, and forgets them.
+    private func spillGroups() throws(QueryError) {
+        guard let spill else { throw Self.memoryExceeded("$group", bytesMax) }
+        guard !ids.isEmpty else { return }
+        try WorkMeter.count(ids.count * 16)
+        let width = specification.accumulators.count
+        let keys = ids.map { collation?.folded($0) ?? $0 }
+        let run = try spill.makeRun()
+        for place in ids.indices.sorted(by: { Value.compare(keys[$0], keys[$1]) < 0 }) {
+            var builder = DocumentBuilder()
+            builder.append("i", ids[place])
+            builder.appendArray("p") { partials in
+                for index in 0..<width { partials.append(accumulators[place * width + index].partial()) }
+            }
+            try run.append(builder.finish())
+        }
+        runs.append(run)
+        places = [:]
+        ids = []
+        accumulators = []
+        bytes = 0
+        try share.hold(0)
+    }
+
+    /// The next group, of all that the runs have of it.
+    private func nextMerged() throws(QueryError) -> Document? {
+        guard let key = merge?.nextKey else { return nil }
+        ids = []
+        accumulators = []
+        while let next = merge?.nextKey, Value.compare(next, key) == 0, let found = try merge?.next() {
+            if ids.isEmpty {
+                let id = found["i"] ?? .null
+                ids = [id]
+                for accumulator in specification.accumulators {
+                    accumulators.append(try accumulator.makeAccumulator(group: id))
+                }
+            }
+            for (accumulator, partial) in zip(accumulators, found["p"]?.asArray ?? []) {
+                try accumulator.merge(partial)
+            }
+            let held = accumulators.reduce(0) { $0 + $1.byteCount }
+            guard held <= bytesMax else {
+                throw QueryError(
+                    .exceededMemoryLimit,
+                    "$group used too much memory and cannot spill to disk: one group exceeds \(bytesMax) bytes")
+            }
+            try share.hold(held)
+        }
+        return group(0)
     }
 
     /// A key without the document around it, which it would keep in memory.

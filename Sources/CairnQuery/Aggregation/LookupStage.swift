@@ -45,11 +45,13 @@ final class LookupRunner: StageRunner {
     /// Answers for values of the variables that came before.
     private var answers: [[Value]: [Document]] = [:]
     private var answerBytes = 0
+    private let share: MemoryShare
 
     init(_ specification: LookupSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
         self.upstream = upstream
         self.context = context
+        share = MemoryShare(context.memory)
     }
 
     /// Whether the foreign side is asked for each batch, rather than once.
@@ -130,6 +132,8 @@ final class LookupRunner: StageRunner {
         let bytes = documents.reduce(0) { $0 + $1.byteCount + 64 }
         guard bytes <= context.memoryBytesMax else { throw Self.memoryExceeded("$lookup", context.memoryBytesMax) }
         foreign = documents
+        try share.hold(bytes + answerBytes)
+        try WorkMeter.count(documents.count * 8)
         places = [:]
         if let fields = specification.fields {
             for (index, document) in documents.enumerated() {
@@ -148,7 +152,11 @@ final class LookupRunner: StageRunner {
         if let fields = specification.fields {
             var indices: Set<Int> = []
             let values = Self.localValues(fields.local, in: document)
-            for value in values { indices.formUnion(places[value] ?? []) }
+            for value in values {
+                let known = places[value] ?? []
+                try WorkMeter.count(known.count * 2 + 2)
+                indices.formUnion(known)
+            }
             matches = indices.sorted().map { foreign[$0] }
             matchKey = values.sorted()
         } else {
@@ -196,8 +204,10 @@ final class LookupRunner: StageRunner {
             }
         }
         var array = ArrayBuilder()
+        try WorkMeter.count(matches.count)
         for match in matches {
             array.append(match)
+            try WorkMeter.count(bytes: match.byteCount)
             guard array.byteCount + document.byteCount <= Update.documentBytesMax else {
                 throw QueryError(
                     ErrorCode(4568),

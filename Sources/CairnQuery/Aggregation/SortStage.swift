@@ -2,59 +2,19 @@ import CairnBSON
 
 /// `$sort`: stable; with a known limit it holds no more than twice that many documents.
 final class SortRunner: BlockingRunner {
-    private struct Entry {
-        let key: [Value]
-        let number: Int
-        let document: Document
-    }
-
-    private let order: SortSpecification
-    private let limit: Int?
-    private let bytesMax: Int
-    private var entries: [Entry] = []
-    private var bytes = 0
-    private var count = 0
-    private var position = 0
-    /// The last entry that is still wanted, once there are `limit` of them.
-    private var worst: Entry?
+    private var sorter: DocumentSorter
 
     init(_ order: SortSpecification, limit: Int?, _ upstream: StageRunner, _ context: QueryContext) {
-        self.order = order
-        self.limit = limit
-        bytesMax = context.memoryBytesMax
+        sorter = DocumentSorter(
+            order, limit: limit, bytesMax: context.memoryBytesMax, spill: context.spill, memory: context.memory)
         super.init(upstream)
     }
 
-    override func finishInput() { sort() }
+    override func take(_ document: Document) throws(QueryError) { try sorter.add(document) }
 
-    override func give() -> Document? {
-        guard position < entries.count else { return nil }
-        position += 1
-        return entries[position - 1].document
-    }
+    override func finishInput() throws(QueryError) { try sorter.finish() }
 
-    override func take(_ document: Document) throws(QueryError) {
-        let entry = Entry(key: try order.keyValues(of: document), number: count, document: document)
-        count += 1
-        if let worst, !goesFirst(entry, worst) { return }
-        entries.append(entry)
-        bytes += document.byteCount + 64 + entry.key.count * 48
-        if let limit, entries.count >= max(limit * 2, 64) { sort() }
-        if bytes > bytesMax { throw Self.memoryExceeded("$sort", bytesMax) }
-    }
-
-    private func goesFirst(_ left: Entry, _ right: Entry) -> Bool {
-        let order = order.compare(values: left.key, right.key)
-        return order != 0 ? order < 0 : left.number < right.number
-    }
-
-    private func sort() {
-        entries.sort(by: goesFirst)
-        guard let limit, entries.count > limit else { return }
-        entries.removeLast(entries.count - limit)
-        worst = entries.last
-        bytes = entries.reduce(0) { $0 + $1.document.byteCount + 64 + $1.key.count * 48 }
-    }
+    override func give() throws(QueryError) -> Document? { try sorter.next() }
 }
 
 /// `$sample`: a reservoir (Vitter's algorithm R), from the query's own seed.
@@ -64,21 +24,31 @@ final class SampleRunner: BlockingRunner {
     private var chosen: [Document] = []
     private var seen = 0
     private var position = 0
+    private var bytes = 0
+    private let bytesMax: Int
+    private let share: MemoryShare
 
-    init(_ size: Int, seed: UInt64, _ upstream: StageRunner) {
+    init(_ size: Int, seed: UInt64, _ upstream: StageRunner, _ context: QueryContext) {
         self.size = size
         state = seed
+        bytesMax = context.memoryBytesMax
+        share = MemoryShare(context.memory)
         super.init(upstream)
     }
 
-    override func take(_ document: Document) {
+    override func take(_ document: Document) throws(QueryError) {
         seen += 1
         if chosen.count < size {
             chosen.append(document)
+            bytes += document.byteCount + 64
         } else {
             let place = Int(next() % UInt64(seen))
-            if place < size { chosen[place] = document }
+            guard place < size else { return }
+            bytes += document.byteCount - chosen[place].byteCount
+            chosen[place] = document
         }
+        if bytes > bytesMax { throw Self.memoryExceeded("$sample", bytesMax) }
+        try share.hold(bytes)
     }
 
     override func finishInput() {

@@ -56,7 +56,7 @@ indirect enum Stage: Sendable {
         case .sort(let order, let limit): SortRunner(order, limit: limit, upstream, context)
         case .limit(let count): LimitRunner(count, upstream)
         case .skip(let count): SkipRunner(count, upstream)
-        case .sample(let count): SampleRunner(count, seed: context.randomSeed &+ UInt64(index), upstream)
+        case .sample(let count): SampleRunner(count, seed: context.randomSeed &+ UInt64(index), upstream, context)
         case .bucketAuto(let buckets): BucketAutoRunner(buckets, upstream, context)
         case .facet(let facets): FacetRunner(facets, upstream, context)
         case .lookup(let lookup): LookupRunner(lookup, upstream, context)
@@ -129,7 +129,7 @@ class StageRunner {
     static func memoryExceeded(_ name: String, _ limit: Int) -> QueryError {
         QueryError(
             .queryExceededMemoryLimitNoDiskUseAllowed,
-            "Exceeded memory limit of \(limit) bytes for \(name); spilling to disk is not available")
+            "Exceeded memory limit for \(name), but didn't allow external spilling; pass allowDiskUse:true to opt in")
     }
 }
 
@@ -142,7 +142,7 @@ public final class PipelineExecutor {
     private let last: StageRunner
 
     init(_ pipeline: Pipeline) {
-        input = InputRunner(pipeline.context)
+        input = InputRunner()
         var runner: StageRunner = input
         for (index, step) in pipeline.steps.enumerated() {
             runner = step.stage.makeRunner(upstream: runner, context: pipeline.context, index: index)
@@ -220,10 +220,6 @@ final class InputRunner: StageRunner {
     private var queue: [Document] = []
     private var position = 0
     private var isFinished = false
-    private let checkInterrupt: (@Sendable () throws(QueryError) -> Void)?
-    private var count = 0
-
-    init(_ context: QueryContext) { checkInterrupt = context.checkInterrupt }
 
     func feed(_ document: Document) {
         compact()
@@ -246,8 +242,7 @@ final class InputRunner: StageRunner {
 
     override func poll() throws(QueryError) -> PipelinePoll {
         guard position < queue.count else { return isFinished ? .finished : .needsInput }
-        count &+= 1
-        if count & 1023 == 0, let checkInterrupt { try checkInterrupt() }
+        try WorkMeter.count(4)
         position += 1
         return .document(queue[position - 1])
     }

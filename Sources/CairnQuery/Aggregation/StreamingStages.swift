@@ -32,7 +32,9 @@ final class TransformRunner: StageRunner {
     override func poll() throws(QueryError) -> PipelinePoll {
         let polled = try upstream.poll()
         guard case .document(let document) = polled else { return polled }
-        return .document(try transform.apply(to: document))
+        let made = try transform.apply(to: document)
+        try WorkMeter.count(bytes: made.byteCount)
+        return .document(made)
     }
 }
 
@@ -93,6 +95,7 @@ final class UnwindRunner: StageRunner {
     override func poll() throws(QueryError) -> PipelinePoll {
         while true {
             if let element = elements?.next() {
+                try WorkMeter.count(bytes: document.byteCount + 256)
                 defer { index += 1 }
                 return .document(finished(document.setting(specification.path, to: element), index: .int64(index)))
             }
@@ -168,6 +171,7 @@ final class DocumentsRunner: StageRunner {
             elements = array.makeIterator()
         }
         guard let element = elements?.next() else { return .finished }
+        try WorkMeter.count(4)
         guard case .document(let document) = element else {
             throw QueryError(
                 ErrorCode(40228), "$documents array elements must be objects, found: \(element.type.alias)")

@@ -44,26 +44,53 @@ indirect enum ExpressionNode: Sendable {
         case .object(let fields):
             var builder = DocumentBuilder()
             for (name, node) in fields {
-                if let value = try node.evaluate(&frame) { builder.append(name, value) }
+                if let value = try node.evaluate(&frame) {
+                    builder.append(name, value)
+                    try frame.checkSize(builder.byteCount)
+                }
             }
+            try frame.count(bytes: builder.byteCount)
             return .document(builder.finish())
         case .array(let nodes):
             var builder = ArrayBuilder()
-            for node in nodes { builder.append(try node.evaluate(&frame) ?? .null) }
+            for node in nodes {
+                builder.append(try node.evaluate(&frame) ?? .null)
+                try frame.checkSize(builder.byteCount)
+            }
+            try frame.count(bytes: builder.byteCount)
             return .array(builder.finish())
-        case .unary(let function, let operand): return try function(try operand.evaluate(&frame))
+        case .unary(let function, let operand):
+            let value = try operand.evaluate(&frame)
+            try frame.countOperator(on: ExpressionFrame.size(value))
+            return try frame.checked(try function(value))
         case .binary(let function, let left, let right):
             let first = try left.evaluate(&frame)
-            return try function(first, try right.evaluate(&frame))
+            let size = ExpressionFrame.size(first)
+            try frame.hold(size)
+            let second = try right.evaluate(&frame)
+            frame.release(size)
+            try frame.countOperator(on: size + ExpressionFrame.size(second))
+            return try frame.checked(try function(first, second))
         case .nary(let function, let operands):
             var values: [Value?] = []
             values.reserveCapacity(operands.count)
-            for operand in operands { values.append(try operand.evaluate(&frame)) }
-            return try function(values)
+            var size = 0
+            for operand in operands {
+                let value = try operand.evaluate(&frame)
+                let bytes = ExpressionFrame.size(value)
+                try frame.hold(bytes)
+                size += bytes
+                values.append(value)
+            }
+            frame.release(size)
+            try frame.countOperator(on: size)
+            return try frame.checked(try function(values))
         case .and(let nodes):
+            try frame.count(nodes.count)
             for node in nodes where try !(node.evaluate(&frame)?.isTruthy ?? false) { return false }
             return true
         case .or(let nodes):
+            try frame.count(nodes.count)
             for node in nodes where try node.evaluate(&frame)?.isTruthy ?? false { return true }
             return false
         case .condition(let condition, let then, let otherwise):
@@ -92,18 +119,33 @@ indirect enum ExpressionNode: Sendable {
     private func evaluateBinding(_ frame: inout ExpressionFrame) throws(QueryError) -> Value? {
         switch self {
         case .bind(let variables, let body):
-            for (slot, node) in variables { frame.slots[slot] = try node.evaluate(&frame) }
-            return try body.evaluate(&frame)
+            var size = 0
+            for (slot, node) in variables {
+                let value = try node.evaluate(&frame)
+                let bytes = ExpressionFrame.size(value)
+                try frame.hold(bytes)
+                size += bytes
+                frame.slots[slot] = value
+            }
+            let result = try body.evaluate(&frame)
+            frame.release(size)
+            for (slot, _) in variables { frame.slots[slot] = nil }
+            return result
         case .map(let input, let slot, let body):
             guard let array = try Self.array(input, &frame, "$map", 16883, "input to $map must be an array not") else {
                 return .null
             }
+            let size = array.document.byteCount
+            try frame.hold(size)
             var result = ArrayBuilder()
             for element in array {
                 frame.slots[slot] = element
-                result.append(try body.evaluate(&frame) ?? .null)
+                let value = try body.evaluate(&frame) ?? .null
+                try frame.count(bytes: ExpressionFrame.size(value))
+                result.append(value)
                 try frame.checkSize(result.byteCount)
             }
+            frame.release(size)
             return .array(result.finish())
         case .filter(let input, let slot, let condition, let limit):
             guard let array = try Self.array(input, &frame, "$filter", 28651, "input to $filter must be an array not")
@@ -115,27 +157,35 @@ indirect enum ExpressionNode: Sendable {
                 }
                 left = count
             }
+            let size = array.document.byteCount
+            try frame.hold(size)
             var result = ArrayBuilder()
             for element in array where left > 0 {
+                try frame.count()
                 frame.slots[slot] = element
                 if try condition.evaluate(&frame)?.isTruthy ?? false {
                     result.append(element)
                     left -= 1
                 }
             }
+            frame.release(size)
             return .array(result.finish())
         case .reduce(let input, let initial, let valueSlot, let thisSlot, let body):
             guard
                 let array = try Self.array(
                     input, &frame, "$reduce", 40080, "$reduce requires that 'input' be an array, found:")
             else { return .null }
+            let size = array.document.byteCount
+            try frame.hold(size)
             var value = try initial.evaluate(&frame)
             for element in array {
                 frame.slots[valueSlot] = value
                 frame.slots[thisSlot] = element
                 value = try body.evaluate(&frame)
+                try frame.count(bytes: ExpressionFrame.size(value))
                 try frame.checkContainer(value)
             }
+            frame.release(size)
             return value
         case .sortArray(let input, let order):
             guard
@@ -143,7 +193,9 @@ indirect enum ExpressionNode: Sendable {
                     input, &frame, "$sortArray", 2_942_504,
                     "The input argument to $sortArray must be an array, but was of type:")
             else { return .null }
-            return .array(BSONArray(try order.sorted(Array(array))))
+            let elements = Array(array)
+            try frame.count(elements.count * 16 + array.document.byteCount >> 4)
+            return .array(BSONArray(try order.sorted(elements)))
         case .random(let salt): return .double(frame.random(salt: salt))
         default: preconditionFailure("not a binding form")
         }
@@ -163,6 +215,12 @@ indirect enum ExpressionNode: Sendable {
         if case .constant = self { return true }
         return false
     }
+
+    /// What a constant takes in memory, roughly; 0 for anything else.
+    var constantBytes: Int {
+        if case .constant(let value) = self { return ExpressionFrame.size(value) }
+        return 0
+    }
 }
 
 /// What one evaluation works on: the document and the variables bound so far.
@@ -170,15 +228,64 @@ struct ExpressionFrame {
     let root: Document
     var slots: [Value?]
     private let seed: UInt64
+    /// Bytes of values that wait for others to be computed.
+    private var heldBytes = 0
 
     /// Values that an expression builds may grow to this; a document larger than 16 MiB cannot be answered anyway.
     static let bytesMax = 64 << 20
+    /// All that one evaluation may hold at a time, beside the value that is being made.
+    static let heldBytesMax = 128 << 20
 
     init(root: Document, slotCount: Int, seed: UInt64) {
         self.root = root
         slots = slotCount == 0 ? [] : Array(repeating: nil, count: slotCount)
         self.seed = seed
     }
+
+    /// What an operator made, once its size is known to be fine.
+    @inline(__always)
+    func checked(_ value: Value?) throws(QueryError) -> Value? {
+        let bytes = Self.size(value)
+        if bytes > 1024 {
+            try checkSize(bytes)
+            try count(bytes: bytes)
+        }
+        return value
+    }
+
+    /// What a value takes, roughly; nothing for what is small.
+    static func size(_ value: Value?) -> Int {
+        switch value {
+        case .document(let document)?: document.byteCount
+        case .array(let array)?: array.document.byteCount
+        case .string(let text)?, .symbol(let text)?, .javaScript(let text)?: text.utf8.count
+        case .binary(let binary)?: binary.data.count
+        default: 0
+        }
+    }
+
+    @inline(__always)
+    func count(_ steps: Int = 1) throws(QueryError) { try WorkMeter.count(steps) }
+
+    @inline(__always)
+    func count(bytes: Int) throws(QueryError) { try WorkMeter.count(bytes: bytes) }
+
+    /// Counts the work of an operator that looks at all of its operands, each byte of which may be an element's.
+    @inline(__always)
+    func countOperator(on bytes: Int) throws(QueryError) { try WorkMeter.count(2 &+ bytes >> 4) }
+
+    /// Notes bytes that stay in memory until they are released.
+    @inline(__always)
+    mutating func hold(_ bytes: Int) throws(QueryError) {
+        heldBytes += bytes
+        if heldBytes > Self.heldBytesMax {
+            throw QueryError(
+                .exceededMemoryLimit, "an expression's operands exceed \(Self.heldBytesMax) bytes together")
+        }
+    }
+
+    @inline(__always)
+    mutating func release(_ bytes: Int) { heldBytes -= bytes }
 
     func checkSize(_ count: Int) throws(QueryError) {
         if count > Self.bytesMax {

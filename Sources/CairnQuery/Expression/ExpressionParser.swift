@@ -106,6 +106,7 @@ struct ExpressionParser {
             return try parse(&self, first.value, name)
         }
         var fields: [(name: BSONString, node: ExpressionNode)] = []
+        var names: Set<BSONString> = []
         for element in document {
             let name = element.name
             if name.utf8.first == 0x24 {
@@ -118,7 +119,7 @@ struct ExpressionParser {
                     ErrorCode(16412),
                     "FieldPath field names may not contain '.'. Consider using $getField or $setField.")
             }
-            if fields.contains(where: { $0.name == name }) {
+            if !names.insert(name).inserted {
                 throw QueryError(ErrorCode(16406), "duplicate field name specified in object literal: \(document)")
             }
             fields.append((name, try parse(element.value)))
@@ -184,12 +185,23 @@ struct ExpressionParser {
         return document
     }
 
-    /// Computes at once what depends on no document. What fails is left to fail when it is reached.
+    /// Steps that the evaluation of a constant may take while an expression is parsed, and bytes that it may come to: a short
+    /// text must not make a parser work for long or hold much.
+    private static let foldingStepsMax = 4_096
+    private static let foldedBytesMax = 1_024
+
+    /// Computes at once what depends on no document. What fails, takes long or grows is left until it is reached.
     func folded(_ node: ExpressionNode, _ operands: [ExpressionNode]) -> ExpressionNode {
         guard operands.allSatisfy(\.isConstant) else { return node }
-        var frame = ExpressionFrame(root: Document(), slotCount: scope.slotCount, seed: 0)
-        guard let value = try? node.evaluate(&frame) as Value?? else { return node }
-        return .constant(value)
+        let meter = WorkMeter(steps: Self.foldingStepsMax)
+        let folded = meter.run { () -> Value?? in
+            var frame = ExpressionFrame(root: Document(), slotCount: scope.slotCount, seed: 0)
+            return try? node.evaluate(&frame) as Value??
+        }
+        guard let value = folded else { return node }
+        let size = ExpressionFrame.size(value)
+        let given = operands.reduce(0) { $0 + $1.constantBytes }
+        return size <= max(Self.foldedBytesMax, given) ? .constant(value) : node
     }
 
     mutating func nextRandom() -> ExpressionNode {

@@ -117,6 +117,7 @@ extension ExpressionOperators {
             guard count <= 4_000_000 else {
                 throw QueryError(.exceededMemoryLimit, "$range would make more than 4000000 elements")
             }
+            try WorkMeter.count(max(0, count))
             var result = ArrayBuilder()
             for value in stride(from: start, to: end, by: step) { result.append(.int32(Int32(value))) }
             return .array(result.finish())

@@ -151,10 +151,25 @@ extension ExpressionOperators {
         }
     }
 
+    /// As ``merge(_:_:)``, for documents whose fields are too many to look for each from the beginning.
+    private static func mergeByName(_ first: Document, _ second: Document) -> Document {
+        var replacements: [BSONString: Document.Element] = [:]
+        for element in second where replacements[element.name] == nil { replacements[element.name] = element }
+        var names: Set<BSONString> = []
+        var builder = DocumentBuilder(capacity: first.byteCount + second.byteCount)
+        for element in first {
+            names.insert(element.name)
+            builder.append(element: replacements[element.name] ?? element)
+        }
+        for element in second where !names.contains(element.name) { builder.append(element: element) }
+        return builder.finish()
+    }
+
     /// Fields of the second replace those of the first where they stand; new ones follow.
     static func merge(_ first: Document, _ second: Document) -> Document {
         if first.isEmpty { return second }
         if second.isEmpty { return first }
+        if first.byteCount > 512, second.byteCount > 512 { return mergeByName(first, second) }
         var builder = DocumentBuilder(capacity: first.byteCount + second.byteCount)
         for element in first {
             if let replacement = second.element(named: element.name) {

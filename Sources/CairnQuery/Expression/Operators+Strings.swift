@@ -73,16 +73,11 @@ extension ExpressionOperators {
             let bytes = Array(whole.utf8)
             let wanted = Array(separator.utf8)
             var parts = ArrayBuilder()
+            var search = SequenceSearch(for: wanted)
             var start = 0
-            var index = 0
-            while index + wanted.count <= bytes.count {
-                if bytes[index..<index + wanted.count].elementsEqual(wanted) {
-                    parts.append(.string(BSONString(utf8: bytes[start..<index])))
-                    index += wanted.count
-                    start = index
-                } else {
-                    index += 1
-                }
+            while let index = search.firstIndex(in: bytes[...], from: start, to: bytes.count) {
+                parts.append(.string(BSONString(utf8: bytes[start..<index])))
+                start = index + wanted.count
             }
             parts.append(.string(BSONString(utf8: bytes[start...])))
             return .array(parts.finish())
@@ -160,12 +155,8 @@ extension ExpressionOperators {
         let start = try bound(values, 2, name) ?? 0
         let end = min(try bound(values, 3, name) ?? .max, text.count)
         guard start <= end else { return .int32(-1) }
-        var index = start
-        while index + part.count <= end {
-            if text[index..<index + part.count].elementsEqual(part) { return .int32(Int32(index)) }
-            index += 1
-        }
-        return .int32(-1)
+        var search = SequenceSearch(for: part)
+        return .int32(search.firstIndex(in: text[...], from: start, to: end).map { Int32(clamping: $0) } ?? -1)
     }
 
     private static func trim(left: Bool, right: Bool) -> Parse {
@@ -212,8 +203,10 @@ extension ExpressionOperators {
             var result: [UInt8] = []
             var index = 0
             var isDone = false
+            var search = SequenceSearch(for: find)
+            var next = search.firstIndex(in: input[...], from: 0, to: input.count)
             while index < input.count || (find.isEmpty && index == input.count) {
-                if !isDone, index + find.count <= input.count, input[index..<index + find.count].elementsEqual(find) {
+                if !isDone, let found = next, found == index {
                     result += replacement
                     isDone = !all
                     if find.isEmpty {
@@ -222,6 +215,7 @@ extension ExpressionOperators {
                     } else {
                         index += find.count
                     }
+                    next = isDone ? nil : search.firstIndex(in: input[...], from: index, to: input.count)
                 } else {
                     if index < input.count { result.append(input[index]) }
                     index += 1

@@ -14,18 +14,27 @@ indirect enum FilterNode: Sendable {
         switch self {
         case .always(let outcome): return outcome
         case .and(let nodes):
+            try Self.count(nodes.count)
             for node in nodes where try !node.matches(document) { return false }
             return true
         case .or(let nodes):
+            try Self.count(nodes.count)
             for node in nodes where try node.matches(document) { return true }
             return false
         case .nor(let nodes):
+            try Self.count(nodes.count)
             for node in nodes where try node.matches(document) { return false }
             return true
         case .path(let path, let predicate): return try Self.match(document, path, 0, predicate)
         case .expression(let expression): return try expression.evaluate(document)?.isTruthy ?? false
         case .schema(let schema): return schema.isValid(.document(document))
         }
+    }
+
+    /// Counts what is looked at one by one, where it is enough to matter.
+    @inline(__always)
+    static func count(_ steps: Int) throws(QueryError) {
+        if steps >= 16 { try WorkMeter.count(steps) }
     }
 
     /// Walks the components from `index` on. An array on the way stands for each of its documents; at the end it
@@ -51,6 +60,7 @@ indirect enum FilterNode: Sendable {
 
     static func matchLeaf(_ value: Value, _ predicate: Predicate) throws(QueryError) -> Bool {
         if case .array(let array) = value, predicate.looksIntoLeafArrays {
+            try count(array.document.byteCount >> 3)
             for element in array where try predicate.matches(element) { return true }
         }
         return try predicate.matches(value)
@@ -61,6 +71,7 @@ indirect enum FilterNode: Sendable {
     ) throws(QueryError) -> Bool {
         let component = path.components[index]
         var position = 0
+        try count(array.document.byteCount >> 3)
         for element in array {
             if case .document(let inner) = element {
                 // A position that no document spells as a name is not a missing field of each of them.

@@ -204,6 +204,8 @@ struct FilterParser {
         guard case .array(let array) = value else { throw QueryError(.badValue, "\(name) needs an array") }
         var values: [Value] = []
         var patterns: [RegexProgram] = []
+        // To be hashed, sorted and made into keys.
+        try FilterNode.count(array.document.byteCount)
         for element in array {
             switch element {
             case .regex(let regex): patterns.append(try program(regex))

@@ -91,6 +91,7 @@ indirect enum Predicate: Sendable {
     ) throws(QueryError) -> Int? {
         guard case .array(let array)? = value else { return nil }
         var index = 0
+        try FilterNode.count(array.document.byteCount >> 3)
         for element in array {
             if try condition(element) { return index }
             index += 1

@@ -105,6 +105,7 @@ struct RegexMachine {
 
     private mutating func count() throws(QueryError) {
         steps += 1
+        try WorkMeter.count()
         if steps > RegexProgram.stepsMax {
             throw QueryError(
                 ErrorCode(51156),
@@ -257,6 +258,7 @@ struct RegexMachine {
                 return true
             }
             guard start > text.startIndex else { return false }
+            try count()
             start = before(start)
         }
     }

@@ -117,15 +117,8 @@ struct RegexProgram: Sendable {
     }
 
     private static func find(_ literal: [UInt8], in text: ArraySlice<UInt8>) -> Int? {
-        guard let first = literal.first else { return text.startIndex }
-        guard text.count >= literal.count else { return nil }
-        var index = text.startIndex
-        let last = text.endIndex - literal.count
-        while index <= last {
-            if text[index] == first && text[index..<index + literal.count].elementsEqual(literal) { return index }
-            index += 1
-        }
-        return nil
+        var search = SequenceSearch(for: literal)
+        return search.firstIndex(in: text, from: text.startIndex, to: text.endIndex)
     }
 
     // MARK: Compiling

@@ -45,11 +45,13 @@ final class AccumulatedColumn: WindowColumn {
             for next in window.upperBound..<max(window.upperBound, target.upperBound) { try take(next) }
             window = 0..<max(window.upperBound, target.upperBound)
             let result = back.result()
+            try WorkMeter.count(bytes: back.byteCount)
             if frame.isWhole { whole = result }
             return result
         }
         guard style == .partials else {
             back = try make()
+            try WorkMeter.count(target.count * 2)
             for next in target { try take(next) }
             return back.result()
         }
@@ -58,10 +60,12 @@ final class AccumulatedColumn: WindowColumn {
         let both = try make()
         try both.merge(first)
         try both.merge(back.partial())
+        try WorkMeter.count(bytes: both.byteCount)
         return both.result()
     }
 
     private func take(_ index: Int) throws(QueryError) {
+        try WorkMeter.count(4)
         try back.add(try input(index))
         if back.byteCount > bytesMax { throw StageRunner.memoryExceeded("$setWindowFields", bytesMax) }
     }
@@ -86,11 +90,15 @@ final class AccumulatedColumn: WindowColumn {
         guard window.count * 256 <= bytesMax else { throw StageRunner.memoryExceeded("$setWindowFields", bytesMax) }
         front.reserveCapacity(window.count)
         var behind: Value?
+        var bytes = 0
         for index in window.reversed() {
             let accumulator = try make()
             try accumulator.add(try input(index))
             if let behind { try accumulator.merge(behind) }
             let partial = accumulator.partial()
+            try WorkMeter.count(bytes: accumulator.byteCount)
+            bytes += accumulator.byteCount
+            if bytes > bytesMax { throw StageRunner.memoryExceeded("$setWindowFields", bytesMax) }
             front.append(partial)
             behind = partial
         }

@@ -15,6 +15,7 @@ final class WindowRunner: BlockingRunner {
 
     private let specification: WindowFieldsSpecification
     private let bytesMax: Int
+    private let share: MemoryShare
     private var entries: [Entry] = []
     private var bytes = 0
     private var position = 0
@@ -25,6 +26,7 @@ final class WindowRunner: BlockingRunner {
     init(_ specification: WindowFieldsSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
         bytesMax = context.memoryBytesMax
+        share = MemoryShare(context.memory)
         super.init(upstream)
     }
 
@@ -58,6 +60,7 @@ final class WindowRunner: BlockingRunner {
         entries.append(entry)
         bytes += document.byteCount + 128 + entry.key.count * 48 + MemorySize.of(partition)
         if bytes > bytesMax { throw Self.memoryExceeded("$setWindowFields", bytesMax) }
+        try share.hold(bytes)
     }
 
     private func sort() {

@@ -10,15 +10,25 @@ extension DataGroup {
 
     /// Runs the part of a request for which nobody may wait, and then goes on with it.
     func runDeferred(_ read: DeferredRead, for waiting: Waiting) {
-        if let token = waiting.request.token, let interruption = read.interruption { running[token] = interruption }
-        readers!.run({ read.run() }) { [weak self] outcome in
+        let readers = readers!
+        let token = waiting.request.token
+        if let token, let interruption = read.interruption { running[token] = interruption }
+        let clock = readers.monotonicClock
+        let isOverdue = waiting.deadline.map { deadline in { @Sendable in clock() >= deadline } }
+        let conclude: (DeferredRead.Outcome) -> Void = { [weak self] outcome in
             guard let self else { return waiting.completion(.failure(.unavailable("the node is shutting down"))) }
-            if let token = waiting.request.token { running[token] = nil }
+            if let token { running[token] = nil }
+            if let read = outcome.longRead { return runDeferred(read, for: waiting) }
             if let answer = database.conclude(outcome, context) {
                 finish(waiting, answer.result)
             } else {
                 resumeWrite(waiting)
             }
+        }
+        if read.isLong {
+            readers.runLong({ read.run(isOverdue: isOverdue) }, then: conclude)
+        } else {
+            readers.run({ read.run(isOverdue: isOverdue) }, then: conclude)
         }
     }
 

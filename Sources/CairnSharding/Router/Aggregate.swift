@@ -29,10 +29,11 @@ extension Router {
         }
         let given = try command.body.nested("collation")
         var arguments = AggregateArguments(
-            stages: stages, variables: try values(of: try command.body.nested("let")), hint: command.body["hint"],
-            batchSize: try cursorOptions.count("batchSize"), collation: given)
+            stages: stages, variables: try await variables(of: command), hint: command.body["hint"],
+            batchSize: try cursorOptions.count("batchSize"), collation: given,
+            allowsDiskUse: command.body.flag("allowDiskUse") ?? true)
         let collation = try given.flatMap { (given) throws(QueryError) in try Collation.parse(given) }
-        let pipeline = try parse(arguments.stages, arguments.variables, collation)
+        let pipeline = try await parse(arguments, collation, deadline: deadline)
         if pipeline.output != nil { arguments.stages.removeLast() }
         let cursor: RouterCursor
         if case .string(let name)? = command.body[command.name] {
@@ -46,7 +47,7 @@ extension Router {
             } else if let made = try await made(by: pipeline, of: namespace, deadline: deadline) {
                 cursor = try self.cursor(
                     over: made, namespace: namespace.description,
-                    executor: pipeline.isEmpty ? nil : pipeline.makeExecutor(), database: command.database)
+                    executor: pipeline.isEmpty ? nil : MergeExecution(pipeline), database: command.database)
             } else {
                 cursor = try await open(pipeline, arguments, over: namespace, deadline: deadline)
             }
@@ -54,7 +55,7 @@ extension Router {
             cursor = try self.cursor(
                 over: try await documents(of: report, inDatabase: command.database),
                 namespace: "\(command.database).$cmd.aggregate",
-                executor: pipeline.isEmpty ? nil : pipeline.makeExecutor(), database: command.database)
+                executor: pipeline.isEmpty ? nil : MergeExecution(pipeline), database: command.database)
         } else {
             guard pipeline.startsWithDocuments else {
                 throw QueryError(
@@ -62,7 +63,7 @@ extension Router {
             }
             cursor = try RouterCursor(
                 id: cursors.newID(random: random), namespace: "\(command.database).$cmd.aggregate", router: self,
-                streams: [], executor: pipeline.makeExecutor(), database: command.database)
+                streams: [], executor: MergeExecution(pipeline), database: command.database)
         }
         if let output = pipeline.output {
             return try await write(cursor, to: output, for: command)
@@ -71,29 +72,39 @@ extension Router {
             cursor, batchSize: firstBatchSize(arguments.batchSize), isSingleBatch: false, deadline: deadline)
     }
 
-    /// The values of a command's `let`, whose expressions depend on no document.
-    func values(of variables: Document?) throws(QueryError) -> Document? {
-        guard let variables else { return nil }
-        let context = QueryContext(nowMilliseconds: clock.wallMilliseconds)
-        var builder = DocumentBuilder()
-        for variable in variables {
-            let value = try Expression(parsing: variable.value, context: context).evaluate(Document())
-            builder.append(variable.name, value ?? .null)
+    /// Parses what a client sent, which may be long.
+    func parse(
+        _ arguments: AggregateArguments, _ collation: Collation?, deadline: UInt64
+    ) async throws(QueryError) -> Pipeline {
+        let stages = arguments.stages
+        guard stages.reduce(0, { $0 + $1.byteCount }) > options.argumentBytesAtOnce else {
+            return try parse(arguments, stages, collation)
         }
-        return builder.finish()
+        let context = context(arguments, collation)
+        return try await apart(deadline: deadline) { () throws(QueryError) in
+            let pipeline = try Pipeline(parsing: stages, context: context)
+            try pipeline.checkCollation()
+            return pipeline
+        }
+    }
+
+    private func context(_ arguments: AggregateArguments, _ collation: Collation?) -> QueryContext {
+        var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
+        context.memoryBytesMax = options.mergeBytesMax
+        context.memory = MemoryAccount(bytesMax: options.queryBytesMax, parent: options.queryMemory)
+        context.collation = collation
+        if arguments.allowsDiskUse { context.spill = spill }
+        for variable in arguments.variables ?? Document() {
+            context.variables.append((variable.name.string, variable.value))
+        }
+        return context
     }
 
     func parse(
-        _ stages: [Document], _ variables: Document?, _ collation: Collation? = nil, isMerge: Bool = false
+        _ arguments: AggregateArguments, _ stages: [Document], _ collation: Collation? = nil, isMerge: Bool = false
     ) throws(QueryError) -> Pipeline {
-        var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
-        context.memoryBytesMax = options.mergeBytesMax
-        context.checkInterrupt = { () throws(QueryError) in
-            if Task.isCancelled { throw Router.interrupted }
-        }
-        context.collation = collation
-        for variable in variables ?? Document() { context.variables.append((variable.name.string, variable.value)) }
-        let pipeline = try Pipeline(parsing: stages, context: context, allowsInternal: isMerge)
+        let pipeline = try Pipeline(
+            parsing: stages, context: context(arguments, collation), allowsInternal: isMerge)
         try pipeline.checkCollation()
         return pipeline
     }
@@ -110,17 +121,16 @@ extension Router {
         if pipeline.startsWithDocuments {
             return try RouterCursor(
                 id: cursors.newID(random: random), namespace: (name ?? namespace).description, router: self,
-                streams: [],
-                executor: pipeline.makeExecutor(), database: namespace.database)
+                streams: [], executor: MergeExecution(pipeline), database: namespace.database)
         }
         var retries = StaleRetries()
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
             let collation = try descriptor.collation(asGiven: arguments.collation)
-            if collation != given { pipeline = try parse(arguments.stages, arguments.variables, collation) }
+            if collation != given { pipeline = try parse(arguments, arguments.stages, collation) }
             let filter = try pipeline.leading().filter.source
             let split = pipeline.split()
-            let groups = try Targeting.groups(for: filter, in: descriptor, collation)
+            let groups = try await groups(for: filter, in: descriptor, collation, deadline: deadline)
             let isWhole = groups.count == 1 && !pipeline.needsForeignDocuments
             do throws(CommandFailure) {
                 let streams = try await openStreams(
@@ -136,7 +146,7 @@ extension Router {
         // No collection, no documents; what the pipeline makes of none is for the pipeline to say.
         return try RouterCursor(
             id: cursors.newID(random: random), namespace: (name ?? namespace).description, router: self, streams: [],
-            executor: pipeline.makeExecutor(), database: namespace.database)
+            executor: MergeExecution(pipeline), database: namespace.database)
     }
 
     private func merge(
@@ -150,7 +160,8 @@ extension Router {
             }
             let rest = split.sorted?.merge ?? split.merge
             let executor =
-                rest.isEmpty ? nil : try parse(rest, arguments.variables, collation, isMerge: true).makeExecutor()
+                rest.isEmpty
+                ? nil : MergeExecution(try parse(arguments, rest, collation, isMerge: true))
             return try RouterCursor(
                 id: id, namespace: namespace.description, router: self, streams: streams, order: split.sorted?.by,
                 executor: executor, database: namespace.database)
@@ -163,7 +174,7 @@ extension Router {
     ///
     /// - Parameter depth: how many cursors wait for this one, each for the next.
     func cursor(
-        for request: ForeignRequest, in database: String, depth: Int, deadline: UInt64
+        for request: MergeExecution.Question, in database: String, depth: Int, deadline: UInt64
     ) async throws(QueryError) -> RouterCursor {
         // Views can read each other in a circle, see `ViewGraph`.
         guard depth <= Router.foreignDepthMax else {
@@ -178,7 +189,7 @@ extension Router {
         if let view = try await view(namespace, deadline: deadline) {
             cursor = try await open(arguments, over: view, deadline: deadline)
         } else {
-            let pipeline = try parse(arguments.stages, arguments.variables)
+            let pipeline = try await parse(arguments, nil, deadline: deadline)
             cursor = try await open(pipeline, arguments, over: namespace, deadline: deadline)
         }
         cursor.depth = depth
@@ -189,7 +200,7 @@ extension Router {
 
     /// Everything that a stage needs of another collection.
     func documents(
-        for request: ForeignRequest, in database: String, depth: Int, deadline: UInt64
+        for request: MergeExecution.Question, in database: String, depth: Int, deadline: UInt64
     ) async throws(QueryError) -> [Document] {
         let cursor = try await cursor(for: request, in: database, depth: depth, deadline: deadline)
         var documents: [Document] = []
@@ -224,6 +235,8 @@ struct AggregateArguments {
     var hint: Value?
     var batchSize: Int64?
     var collation: Document?
+    /// As MongoDB's `allowDiskUseByDefault` has it.
+    var allowsDiskUse = true
 
     /// What a group is asked.
     func groupBody(_ stages: [Document], isWhole: Bool) -> Document {
@@ -235,6 +248,7 @@ struct AggregateArguments {
         if let hint { builder.append("hint", hint) }
         if let variables { builder.append("let", .document(variables)) }
         if let collation { builder.append("collation", .document(collation)) }
+        if !allowsDiskUse { builder.append("allowDiskUse", false) }
         return builder.finish()
     }
 }

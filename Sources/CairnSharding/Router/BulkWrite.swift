@@ -12,9 +12,10 @@ extension Router {
             throw QueryError(.unauthorized, "bulkWrite may only be run against the admin database.")
         }
         let request = try BulkRequest(command)
+        let variables = try await variables(of: command)
         let writer = BulkWriter(
             router: self, request: request, session: command.session,
-            variables: try values(of: try command.body.nested("let")), deadline: command.deadline!)
+            variables: variables, deadline: command.deadline!)
         try await writer.run()
         let cursor = try cursor(over: writer.replies, namespace: "admin.$cmd.bulkWrite")
         let batchSize = try command.body.nested("cursor")?.count("batchSize")

@@ -89,8 +89,8 @@ extension Router {
     private func copy(
         _ source: Namespace, into target: Namespace, afterRound: () async throws(QueryError) -> Void
     ) async throws(QueryError) {
-        let pipeline = try parse([], nil)
         let arguments = AggregateArguments(stages: [], batchSize: 1000)
+        let pipeline = try parse(arguments, [])
         let cursor = try await open(
             pipeline, arguments, over: source, deadline: clock.nanoseconds + options.commandNanoseconds)
         do throws(QueryError) {

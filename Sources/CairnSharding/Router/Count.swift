@@ -56,7 +56,7 @@ extension Router {
         var isFresh = false
         while let descriptor = try await collection(namespace, fresh: isFresh, deadline: deadline) {
             let collation = try descriptor.collation(asGiven: given)
-            let questions = try Targeting.groups(for: filter, in: descriptor, collation).map { group in
+            let questions = try await groups(for: filter, in: descriptor, collation, deadline: deadline).map { group in
                 Question(
                     GroupID(group),
                     GroupRequest(operation, collection: descriptor.id, epoch: descriptor.epoch, body: body), descriptor)

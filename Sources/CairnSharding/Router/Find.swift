@@ -13,9 +13,9 @@ extension Router {
     func find(_ command: ClientCommand) async throws(QueryError) -> Document {
         let namespace = try namespace(of: command)
         var query = try FindArguments(command.body)
-        query.variables = try values(of: query.variables)
-        try query.checkTailing()
         let deadline = command.deadline!
+        query.variables = try await values(of: query.variables, deadline: deadline)
+        try query.checkTailing()
         if let view = try await view(namespace, deadline: deadline) {
             return try await find(query, over: view, deadline: deadline)
         }
@@ -33,7 +33,7 @@ extension Router {
             }
             let bounded = try query.bounded(in: descriptor)
             let collation = try descriptor.collation(asGiven: query.collation)
-            let groups = try Targeting.groups(for: query.filter, in: descriptor, collation)
+            let groups = try await groups(for: query.filter, in: descriptor, collation, deadline: deadline)
             do throws(CommandFailure) {
                 let cursor = try await openFind(
                     bounded, collation, on: groups, of: descriptor, namespace, deadline: deadline)
@@ -165,6 +165,7 @@ struct FindArguments {
         if returnsKey { return "returnKey" }
         return showsRecordID ? "showRecordId" : nil
     }
+    var allowsDiskUse: Bool?
 
     init(_ body: Document) throws(QueryError) {
         filter = try body.nested("filter") ?? Document()
@@ -189,6 +190,7 @@ struct FindArguments {
         maximum = try body.nested("max").flatMap { $0.isEmpty ? nil : $0 }
         returnsKey = body.flag("returnKey") ?? false
         showsRecordID = body.flag("showRecordId") ?? false
+        allowsDiskUse = body.flag("allowDiskUse")
     }
 
     /// The query's mistakes, when there is no collection whose groups would find them.
@@ -242,6 +244,7 @@ struct FindArguments {
             if withoutProjection { builder.append("keepDocuments", .bool(true)) }
         }
         if showsRecordID { builder.append("showRecordId", .bool(true)) }
+        if let allowsDiskUse { builder.append("allowDiskUse", .bool(allowsDiskUse)) }
         if let variables { builder.append("let", .document(variables)) }
         if let collation { builder.append("collation", .document(collation)) }
         return builder.finish()

@@ -10,7 +10,7 @@ extension Router {
         let namespace = try namespace(of: command)
         try refuseCatalogWrite(namespace)
         let deadline = command.deadline!
-        let variables = try values(of: try command.body.nested("let"))
+        let variables = try await variables(of: command)
         var command = command
         if let variables { command.body.set("let", .document(variables)) }
         let filter = try command.body.nested("query") ?? Document()
@@ -185,7 +185,7 @@ extension Router {
         let order: SortSpecification?
         do throws(QueryError) {
             let collation = try descriptor.collation(asGiven: given)
-            groups = try Targeting.groups(for: filter, in: descriptor, collation)
+            groups = try await self.groups(for: filter, in: descriptor, collation, deadline: deadline)
             order = try sort.flatMap { (sort) throws(QueryError) in
                 sort.isEmpty ? nil : try SortSpecification(parsing: sort, collation: collation)
             }

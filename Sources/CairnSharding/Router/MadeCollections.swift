@@ -141,7 +141,7 @@ extension Router {
                 ["$group": ["_id": .string(BSONString("$\(key)"))]], ["$sort": ["_id": 1]],
             ], context: QueryContext(nowMilliseconds: clock.wallMilliseconds))
         let cursor = try cursor(
-            over: documents, namespace: namespace.description, executor: pipeline.makeExecutor(),
+            over: documents, namespace: namespace.description, executor: MergeExecution(pipeline),
             database: command.database)
         let values = try await cursor.nextBatch(nil, deadline: command.deadline!).map { $0["_id"] ?? .null }
         return ["values": .array(BSONArray(values)), "ok": 1.0]

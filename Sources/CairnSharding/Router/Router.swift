@@ -19,6 +19,10 @@ public final class Router {
     let gateway: any GroupGateway
     let clock: any RouterClock
     let random: () -> UInt64
+    /// Where pipelines meet and long arguments are read, so that no other command of the loop waits for them; nil: here.
+    let workers: (any ReaderPool)?
+    /// Where pipelines that meet here put what does not fit into memory; nil makes that an error.
+    public var spill: (any SpillStore)?
 
     /// What is known to the node that this router serves, if it serves one.
     public weak var reports: (any NodeReports)?
@@ -37,13 +41,15 @@ public final class Router {
     ///   production, since whoever guesses a cursor's id could read it.
     public init(
         layout: ClusterLayout, gateway: any GroupGateway, clock: any RouterClock,
-        options: RouterOptions = RouterOptions(), random: @escaping () -> UInt64
+        options: RouterOptions = RouterOptions(), workers: (any ReaderPool)? = nil,
+        random: @escaping () -> UInt64
     ) {
         self.layout = layout
         self.gateway = gateway
         self.clock = clock
         self.options = options
         self.random = random
+        self.workers = workers
         leaders = LeaderHints(layout: layout)
         objectIDs = ObjectIDGenerator(seed: random())
         nextToken = random()

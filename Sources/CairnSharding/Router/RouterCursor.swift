@@ -58,14 +58,17 @@ final class RouterCursor {
     /// Set when the groups sent whole documents because merging needed fields that the client did not ask for.
     private let shape: FindShape?
     /// The merging part of a pipeline, fed by the streams.
-    private let executor: PipelineExecutor?
+    private let executor: MergeExecution?
+    /// What the executor has given and was not given out yet, in order.
+    private var made: ArraySlice<Document> = []
+    /// What the executor waits for.
+    private var wants = MergeExecution.Need.turn
     /// The stages that need other collections of this database ask for them in its name.
     private let database: String
     /// The cursors of which stages take the answer in pieces. A stage that ended early has let go of its request.
     private var foreign: [ForeignCursor] = []
     /// A document that did not fit into the last batch.
     private var heldBack: Document?
-    private var executorIsFinished = false
     private var skip: Int64
     /// When the command that reads from it last let others have the loop, and how often it looked since.
     private var turnBegan: UInt64 = 0
@@ -83,7 +86,7 @@ final class RouterCursor {
 
     init(
         id: Int64, namespace: String, router: Router, streams: [CursorStream], order: SortSpecification? = nil,
-        shape: FindShape? = nil, skip: Int64 = 0, limit: Int64? = nil, executor: PipelineExecutor? = nil,
+        shape: FindShape? = nil, skip: Int64 = 0, limit: Int64? = nil, executor: MergeExecution? = nil,
         database: String = ""
     ) throws(QueryError) {
         self.id = id
@@ -108,7 +111,7 @@ final class RouterCursor {
     var isFinished: Bool {
         if heldBack != nil { return false }
         if let tail { return tail.isFinished }
-        if executor != nil { return executorIsFinished }
+        if executor != nil { return made.isEmpty && wants == .nothing }
         return remaining == 0 || streams.allSatisfy { $0.isExhausted && $0.buffer.isEmpty }
     }
 
@@ -155,42 +158,58 @@ final class RouterCursor {
             return document
         }
         guard let executor else { return try await nextMerged(wanted: wanted, deadline: deadline) }
-        while !executorIsFinished {
-            try await makeWay()
-            switch try executor.poll() {
-            case .document(let document): return document
-            case .finished: executorIsFinished = true
-            case .needsInput:
-                if let document = try await nextMerged(wanted: nil, deadline: deadline) {
-                    executor.feed(document)
-                } else {
-                    executor.finishInput()
-                }
-            case .needsForeign(let request):
-                try await answer(request, deadline: deadline)
+        while made.isEmpty, wants != .nothing {
+            try await router.makeWay(since: &turnBegan)
+            let input: MergeExecution.Input
+            switch wants {
+            case .turn, .nothing: input = .none
+            case .documents: input = try await nextInput(deadline: deadline)
+            case .foreign(let question): input = try await answer(question, deadline: deadline)
             }
+            // A client's batch, and no more than that, so that nobody waits for what may never be asked for.
+            let most = min(wanted ?? 1000, 1000)
+            let step = try await router.apart(deadline: deadline) { () throws(QueryError) in
+                try executor.advance(input, most: most)
+            }
+            made = step.documents[...]
+            wants = step.needs
+            closeForeign { !step.open.contains($0.number) }
         }
-        return nil
+        return made.popFirst()
+    }
+
+    /// Some documents of the streams for the executor.
+    private func nextInput(deadline: UInt64) async throws(QueryError) -> MergeExecution.Input {
+        guard let first = try await nextMerged(wanted: nil, deadline: deadline) else { return .end }
+        var documents = [first]
+        while documents.count < 1000, streams.contains(where: { !$0.buffer.isEmpty }),
+            let document = try await nextMerged(wanted: nil, deadline: deadline)
+        {
+            documents.append(document)
+        }
+        return .documents(documents)
     }
 
     /// Gets a stage what it needs of another collection: a piece where it takes pieces, else everything.
-    private func answer(_ request: ForeignRequest, deadline: UInt64) async throws(QueryError) {
-        guard request.takesPieces else {
-            return request.fulfil(
-                try await router.documents(for: request, in: database, depth: depth + 1, deadline: deadline))
+    private func answer(
+        _ question: MergeExecution.Question, deadline: UInt64
+    ) async throws(QueryError) -> MergeExecution.Input {
+        guard question.takesPieces else {
+            let documents = try await router.documents(
+                for: question, in: database, depth: depth + 1, deadline: deadline)
+            return .answer(documents, isComplete: true)
         }
         let cursor: RouterCursor
-        if let open = foreign.first(where: { $0.request === request }) {
+        if let open = foreign.first(where: { $0.number == question.number }) {
             cursor = open.cursor
         } else {
-            closeForeign { $0.request == nil }
-            cursor = try await router.cursor(for: request, in: database, depth: depth + 1, deadline: deadline)
-            foreign.append(ForeignCursor(request: request, cursor: cursor))
+            cursor = try await router.cursor(for: question, in: database, depth: depth + 1, deadline: deadline)
+            foreign.append(ForeignCursor(number: question.number, cursor: cursor))
         }
         let piece = try await cursor.nextBatch(1000, deadline: deadline)
         let isComplete = piece.isEmpty || cursor.isFinished
-        if isComplete { closeForeign { $0.request === request } }
-        request.fulfil(piece, isComplete: isComplete)
+        if isComplete { closeForeign { $0.number == question.number } }
+        return .answer(piece, isComplete: isComplete)
     }
 
     private func closeForeign(_ isDone: (ForeignCursor) -> Bool) {
@@ -201,7 +220,7 @@ final class RouterCursor {
     /// The next document of the streams.
     private func nextMerged(wanted: Int?, deadline: UInt64) async throws(QueryError) -> Document? {
         while remaining != 0 {
-            if executor == nil { try await makeWay() }
+            try await makeWay()
             guard let stream = try await nextStream(wanted: wanted, deadline: deadline) else { return nil }
             if let document = try take(from: stream) { return document }
         }
@@ -298,7 +317,7 @@ final class RouterCursor {
 
 /// A cursor over another collection and the stage's question that it answers.
 private struct ForeignCursor {
-    weak var request: ForeignRequest?
+    let number: Int
     let cursor: RouterCursor
 }
 
@@ -386,7 +405,7 @@ extension Router {
 
     /// A cursor over documents that are here already.
     func cursor(
-        over documents: [Document], namespace: String, executor: PipelineExecutor? = nil, database: String = ""
+        over documents: [Document], namespace: String, executor: MergeExecution? = nil, database: String = ""
     ) throws(QueryError) -> RouterCursor {
         try RouterCursor(
             id: cursors.newID(random: random), namespace: namespace, router: self,

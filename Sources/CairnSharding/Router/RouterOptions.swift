@@ -1,5 +1,7 @@
+import CairnQuery
+
 /// How a router behaves. Times are nanoseconds, sizes bytes.
-public struct RouterOptions: Hashable, Sendable {
+public struct RouterOptions: Sendable {
     /// How long a command may take when it does not say (`maxTimeMS`): elections pass within it.
     public var commandNanoseconds: UInt64 = 15_000_000_000
     /// The first pause before a group without a leader is asked again; it doubles from there.
@@ -18,6 +20,14 @@ public struct RouterOptions: Hashable, Sendable {
     public var firstBatchDocuments = 101
     /// Memory of one aggregation's merging part; above it the command fails instead of the node.
     public var mergeBytesMax = 100 << 20
+    /// Bytes that the stages of one aggregation's merging part may hold together.
+    public var queryBytesMax = 256 << 20
+    /// What queries of the node may hold together; nil for no more than each one's own limits.
+    public var queryMemory: MemoryAccount?
+    /// Steps (`WorkMeter`) of what is evaluated where the command stands; what takes more is begun anew apart.
+    public var stepsAtOnce = 20_000
+    /// Bytes of a filter or a pipeline that are read where the command stands; longer ones are read apart.
+    public var argumentBytesAtOnce = 16 << 10
     /// Whether a scan over several groups reads all of them at one version. It costs a round trip before the first batch.
     public var scansReadOneVersion = true
     /// Bytes of documents sent to one group in one request; larger batches go in several.

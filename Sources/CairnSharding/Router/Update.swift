@@ -28,11 +28,12 @@ extension Router {
                     isMulti: document.flag("multi") ?? false, isUpsert: document.flag("upsert") ?? false,
                     collation: try document.nested("collation")))
         }
+        let variables = try await variables(of: command)
         let stamp = command.session ?? takeSession()
         defer { if command.session == nil { giveBack(stamp) } }
         let writer = StatementWriter(
             router: self, operation: .update, namespace: namespace, stamp: stamp, isClients: command.session != nil,
-            variables: try values(of: try command.body.nested("let")), options: WriteOptions(command.body),
+            variables: variables, options: WriteOptions(command.body),
             deadline: command.deadline!)
         try await writer.run(statements, ordered: command.body.flag("ordered") ?? true)
 

@@ -10,7 +10,7 @@ extension Router {
         }
         var arguments = AggregateArguments(
             stages: try query.stages(), variables: query.variables, hint: query.hint, batchSize: query.batchSize,
-            collation: query.collation)
+            collation: query.collation, allowsDiskUse: query.allowsDiskUse ?? true)
         if let natural = query.sort?["$natural"] { arguments.hint = .document(["$natural": natural]) }
         let cursor = try await open(arguments, over: view, deadline: deadline)
         return try await firstReply(
@@ -91,11 +91,11 @@ extension Router {
         var arguments = arguments
         arguments.stages = view.pipeline + arguments.stages
         arguments.collation = view.collation
-        let pipeline = try parse(arguments.stages, arguments.variables, try Collation.parse(view.collation))
+        let pipeline = try await parse(arguments, try Collation.parse(view.collation), deadline: deadline)
         guard view.collection.collection != ResolvedView.systemViews else {
             return try cursor(
                 over: try await viewDocuments(of: view.collection.database, deadline: deadline),
-                namespace: view.namespace.description, executor: pipeline.isEmpty ? nil : pipeline.makeExecutor(),
+                namespace: view.namespace.description, executor: pipeline.isEmpty ? nil : MergeExecution(pipeline),
                 database: view.collection.database)
         }
         return try await open(

@@ -238,8 +238,8 @@ final class StatementWriter {
         var done: Set<UInt32> = []
         var matched: Int64 = 0
         while let descriptor {
-            let groups = try Targeting.groups(
-                for: statement.filter, in: descriptor, collation(of: statement, in: descriptor)
+            let groups = try await router.groups(
+                for: statement.filter, in: descriptor, collation(of: statement, in: descriptor), deadline: deadline
             ).filter { !done.contains($0) }
             let questions = groups.map { group in
                 question(
@@ -276,7 +276,8 @@ final class StatementWriter {
         var attempt: UInt64?
         while let descriptor {
             let collation = try collation(of: statement, in: descriptor)
-            let groups = try Targeting.groups(for: statement.filter, in: descriptor, collation)
+            let groups = try await router.groups(
+                for: statement.filter, in: descriptor, collation, deadline: deadline)
             do throws(CommandFailure) {
                 if isClients, attempt == nil {
                     attempt = router.random()

@@ -1,0 +1,90 @@
+import CairnBSON
+import CairnFiles
+import CairnSimulator
+import CairnTestSupport
+import Testing
+
+@testable import CairnDatabase
+@testable import CairnQuery
+
+@Suite("Spilled documents")
+struct SpillFolderTests {
+    private func documents(_ random: inout SeededGenerator, count: Int) -> [Document] {
+        (0..<count).map { number in
+            let size = random.oneIn(20) ? 300_000 : Int.random(in: 0...900, using: &random)
+            return [
+                "_id": .int32(Int32(number)),
+                "secret": .string(BSONString(String(repeating: "confidential ", count: size / 13))),
+            ]
+        }
+    }
+
+    @Test("come back as they were, and leave nothing behind", arguments: [1, 2, 3] as [UInt64])
+    func roundTrip(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let files = SimulatedFileSystem(seed: seed)
+        let folder = try SpillFolder(in: "/node/spill", files, reserveBytes: 0)
+        let first = documents(&random, count: 400)
+        let second = documents(&random, count: 3)
+        do {
+            let one = try folder.makeRun()
+            let two = try folder.makeRun()
+            let empty = try folder.makeRun()
+            for document in first { try one.append(document) }
+            for document in second { try two.append(document) }
+            for document in first { #expect(try one.next() == document) }
+            for document in second { #expect(try two.next() == document) }
+            #expect(try one.next() == nil)
+            #expect(try two.next() == nil)
+            #expect(try empty.next() == nil)
+            #expect(folder.heldBytes > 0)
+            #expect(try files.list("/node/spill").count == 3)
+        }
+        #expect(folder.heldBytes == 0)
+        #expect(try files.list("/node/spill").isEmpty)
+    }
+
+    @Test("are removed when the node starts")
+    func startUp() throws {
+        let files = SimulatedFileSystem(seed: 1)
+        try files.createDirectory("/node/spill")
+        try files.create("/node/spill/17.spill").close()
+        _ = try SpillFolder(in: "/node/spill", files, reserveBytes: 0)
+        #expect(try files.list("/node/spill").isEmpty)
+    }
+
+    @Test("are sealed where the node's files are")
+    func sealed() throws {
+        let files = SimulatedFileSystem(seed: 3)
+        try files.encrypt()
+        let folder = try SpillFolder(in: "/node/spill", files, reserveBytes: 0)
+        let run = try folder.makeRun()
+        let secret: Document = ["_id": 1, "secret": "confidential"]
+        for _ in 0..<60_000 { try run.append(secret) }
+        let file = try #require(try files.list("/node/spill").first)
+        let bytes = try files.contents(of: "/node/spill/\(file)")
+        #expect(!bytes.isEmpty)
+        var search = SequenceSearch(for: Array("confidential".utf8))
+        #expect(search.firstIndex(in: bytes[...], from: 0, to: bytes.count) == nil)
+        #expect(try run.next() == secret)
+    }
+
+    @Test("take no more of the disk than they may")
+    func bound() throws {
+        var random = SeededGenerator(seed: 7)
+        let folder = try SpillFolder(
+            in: "/node/spill", SimulatedFileSystem(seed: 1), bytesMax: 100_000, reserveBytes: 0)
+        let run = try folder.makeRun()
+        do {
+            for number in 0..<100_000 {
+                try run.append([
+                    "_id": .int32(Int32(number)), "r": .int64(Int64(bitPattern: random.next())),
+                    "s": .int64(Int64(bitPattern: random.next())),
+                ])
+            }
+            Issue.record("no error")
+        } catch {
+            #expect(error.code == .outOfDiskSpace)
+        }
+    }
+}
