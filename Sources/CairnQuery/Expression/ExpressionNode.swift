@@ -234,7 +234,7 @@ struct ExpressionFrame {
     /// Values that an expression builds may grow to this; a document larger than 16 MiB cannot be answered anyway.
     static let bytesMax = 64 << 20
     /// All that one evaluation may hold at a time, beside the value that is being made.
-    static let heldBytesMax = 128 << 20
+    static let heldBytesMax = 192 << 20
 
     init(root: Document, slotCount: Int, seed: UInt64) {
         self.root = root
