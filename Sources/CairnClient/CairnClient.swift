@@ -190,10 +190,14 @@ actor RoutingCore {
         }
         running += 1
         defer { ended() }
-        let outcome: Router.SingleOutcome? = await withCheckedContinuation { waiter in
-            if !router.begin(request, completion: { waiter.resume(returning: $0) }) {
-                waiter.resume(returning: nil)
+        let cancellation = NIOLoopBound(Router.Cancellation(), eventLoop: eventLoop)
+        let outcome: Router.SingleOutcome? = await withTaskCancellationHandler {
+            await withCheckedContinuation { waiter in
+                let isBegun = router.begin(request, cancellation: cancellation.value) { waiter.resume(returning: $0) }
+                if !isBegun { waiter.resume(returning: nil) }
             }
+        } onCancel: { [eventLoop] in
+            eventLoop.execute { cancellation.value.cancel() }
         }
         switch outcome {
         case .reply(let reply)?: return reply

@@ -39,6 +39,31 @@ extension Document {
         return builder.finish()
     }
 
+    /// A document with no more than the elements of these names, in the document's order.
+    public func keeping(_ names: [BSONString]) -> Document {
+        var builder = DocumentBuilder(capacity: 128)
+        func slice(_ run: Range<Int>) -> ArraySlice<UInt8> {
+            bytes[bytes.startIndex + run.lowerBound..<bytes.startIndex + run.upperBound]
+        }
+        unsafe bytes.withUnsafeBytes { frame in
+            var walker = unsafe ElementWalker(frame)
+            // Neighbours are copied together.
+            var run = 0..<0
+            while walker.advance() {
+                guard names.contains(where: { name in unsafe name.utf8.withUnsafeBytes { unsafe walker.nameIs($0) } })
+                else { continue }
+                if run.upperBound == walker.start {
+                    run = run.lowerBound..<walker.valueEnd
+                } else {
+                    builder.append(rawElements: slice(run))
+                    run = walker.start..<walker.valueEnd
+                }
+            }
+            builder.append(rawElements: slice(run))
+        }
+        return builder.finish()
+    }
+
     public mutating func remove(_ name: String) { self = removing(name) }
 
     /// Adds an element at the end.

@@ -61,8 +61,13 @@ final class RangeCursor {
     /// Whether ``iterator`` stands on the current key, so that it has to move on.
     private var iteratorIsCurrent = false
 
-    private(set) var key: ArraySlice<UInt8> = []
-    private(set) var value: ArraySlice<UInt8> = []
+    /// The current key and value, when they are not the engine's.
+    private var tipKey: ArraySlice<UInt8> = []
+    private var tipValue: ArraySlice<UInt8> = []
+
+    /// What it stands on. Of the engine's, a key is a copy that is made when it is first asked for.
+    var key: ArraySlice<UInt8> { iteratorIsCurrent ? iterator.key : tipKey }
+    var value: ArraySlice<UInt8> { iteratorIsCurrent ? iterator.value : tipValue }
 
     init(
         iterator: EngineIterator, tables: [TipTable], lower: ArraySlice<UInt8>, upper: ArraySlice<UInt8>,
@@ -115,8 +120,6 @@ final class RangeCursor {
     @inline(__always)
     private func takeFromEngine() -> Bool {
         guard iterator.isValid else { return false }
-        key = iterator.key
-        value = iterator.value
         iteratorIsCurrent = true
         return true
     }
@@ -144,8 +147,8 @@ final class RangeCursor {
                 if let entry = entry(at: index), ByteOrder.compare(entry.key[...], best) == 0 { step(index) }
             }
             guard let value = winner.value else { continue }
-            key = best
-            self.value = value
+            tipKey = best
+            tipValue = value
             return true
         }
     }

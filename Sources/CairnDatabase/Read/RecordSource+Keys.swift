@@ -7,7 +7,7 @@ extension RecordSource {
     /// The key of the index entry that led to the document at hand; empty where no index did.
     func currentKey() throws -> Document {
         if let branch { return try branch.currentKey() }
-        guard case .index(let index, _, _) = access else { return key(of: document) }
+        guard let index else { return key(of: document) }
         let keys = try index.extractor.keys(of: document)
         let found = keys.first { key in
             ByteOrder.hasPrefix(entry[...], (index.prefix + index.extractor.encode(key))[...])
@@ -17,12 +17,10 @@ extension RecordSource {
 
     /// A key of a document that came before: the only one, unless there are arrays.
     func key(of document: Document) -> Document {
-        switch access {
-        case .index(let index, _, _):
+        if let index {
             return index.extractor.keyValueDocument((try? index.extractor.keys(of: document).first) ?? [])
-        case .records: return document["_id"].map { ["_id": $0] } ?? Document()
-        default: return Document()
         }
+        return looksUpRecords ? document["_id"].map { ["_id": $0] } ?? Document() : Document()
     }
 
     /// What names the place of a document: its number in the order of a capped collection; elsewhere, where documents are

@@ -8,12 +8,13 @@ import CairnStorage
 final class RecordSource {
     let view: ReadView
     let collection: CollectionState
-    let access: Access
+    private let way: Way
     private let ownsEverything: Bool
 
-    /// The record key and the document that ``next()`` has come to.
-    private(set) var key: [UInt8] = []
+    /// The document that ``next()`` has come to.
     private(set) var document = Document()
+    /// Its record key; nil when it is that of the cursor, of which it is only taken when somebody asks.
+    private var foundKey: [UInt8]?
     /// The place of ``document`` in the order of a capped collection that is read in it.
     private(set) var sequence: UInt64 = 0
     /// Index entries and documents that were read, for `explain`.
@@ -28,19 +29,71 @@ final class RecordSource {
     /// Records that were given out already, where an access path can meet one twice.
     private var seen: Set<[UInt8]> = []
 
+    /// An access path in a form whose use for one document copies nothing but a reference.
+    private enum Way {
+        case nothing
+        case records([[UInt8]])
+        case index(IndexWay)
+        case collection(descending: Bool)
+        case tail(after: UInt64)
+        case union([Access])
+    }
+
+    private final class IndexWay {
+        let index: IndexState
+        let bounds: IndexBounds
+        let isDescending: Bool
+        /// Whether a record may have several entries that are looked at.
+        let mayRepeat: Bool
+        /// Of the index, for each field.
+        let descending: [Bool]
+
+        init(_ index: IndexState, _ bounds: IndexBounds, descending: Bool) {
+            self.index = index
+            self.bounds = bounds
+            isDescending = descending
+            mayRepeat = index.isMultikey || bounds.mayRepeat
+            self.descending = index.descending
+        }
+    }
+
     init(view: ReadView, collection: CollectionState, access: Access) {
         self.view = view
         self.collection = collection
-        self.access = access
+        way =
+            switch access {
+            case .nothing: .nothing
+            case .records(let keys): .records(keys)
+            case .index(let index, let bounds, let descending):
+                .index(IndexWay(index, bounds, descending: descending))
+            case .collection(let descending): .collection(descending: descending)
+            case .tail(let sequence): .tail(after: sequence)
+            case .union(let accesses): .union(accesses)
+            }
         ownsEverything = collection.owned.isAll
+    }
+
+    /// The record key of ``document``.
+    var key: [UInt8] { foundKey ?? cursor.map { Array($0.key) } ?? [] }
+
+    /// The index that leads to the documents, if one does.
+    var index: IndexState? {
+        if case .index(let way) = way { return way.index }
+        return nil
+    }
+
+    /// Whether the documents are those of certain `_id`s.
+    var looksUpRecords: Bool {
+        if case .records = way { return true }
+        return false
     }
 
     /// Moves to the next document; false when there is none.
     func next() throws -> Bool {
-        switch access {
+        switch way {
         case .nothing: return false
         case .records(let keys): return try nextRecord(keys)
-        case .index(let index, let bounds, let descending): return try nextEntry(index, bounds, descending)
+        case .index(let index): return try nextEntry(index)
         case .collection(let descending):
             guard collection.cappedLimits == nil else { return try nextInOrder(descending, after: nil) }
             return try nextInCollection(descending)
@@ -68,7 +121,7 @@ final class RecordSource {
             try view.limit?.count()
             guard isOwned(candidate[...]), let value = try view.get(candidate[...]) else { continue }
             documentsExamined += 1
-            key = candidate
+            foundKey = candidate
             document = Document(trusted: value)
             return true
         }
@@ -88,8 +141,7 @@ final class RecordSource {
         while try cursor.next() {
             documentsExamined += 1
             try view.limit?.count()
-            guard isOwned(cursor.key) else { continue }
-            key = Array(cursor.key)
+            guard ownsEverything || isOwned(cursor.key) else { continue }
             document = Document(trusted: cursor.value)
             return true
         }
@@ -117,45 +169,74 @@ final class RecordSource {
         }
         documentsExamined += 1
         sequence = CappedOrder.sequence(ofOrder: cursor.key)
-        key = record
+        foundKey = record
         document = Document(trusted: value)
         return true
     }
 
-    private func nextEntry(_ index: IndexState, _ bounds: IndexBounds, _ descending: Bool) throws -> Bool {
-        while true {
-            guard let cursor else {
-                guard position < bounds.ranges.count else { return false }
-                let range = bounds.ranges[descending ? bounds.ranges.count - 1 - position : position]
-                position += 1
-                self.cursor = try view.range(
-                    lower: range.lower[...], upper: range.upper[...], descending: descending)
-                continue
-            }
-            guard try cursor.next() else {
-                self.cursor = nil
-                continue
-            }
+    private func nextEntry(_ way: IndexWay) throws -> Bool {
+        while let cursor = try moveCursor(way) {
             keysExamined += 1
             try view.limit?.count()
             guard
                 let record = KeySpace.recordKey(
-                    ofEntry: cursor.key, collection: collection.id, descending: index.descending)
+                    ofEntry: cursor.key, collection: collection.id, descending: way.descending)
             else {
-                throw DatabaseError(.corruption, "an entry of index \(index.descriptor.name) does not decode")
+                throw DatabaseError(.corruption, "an entry of index \(way.index.descriptor.name) does not decode")
             }
             guard isOwned(record[...]) else { continue }
-            if index.isMultikey || bounds.mayRepeat, !seen.insert(record).inserted { continue }
+            if way.mayRepeat, !seen.insert(record).inserted { continue }
             guard let value = try view.get(record[...]) else {
                 throw DatabaseError(
-                    .corruption, "an entry of index \(index.descriptor.name) points to a document that is not there")
+                    .corruption,
+                    "an entry of index \(way.index.descriptor.name) points to a document that is not there")
             }
             documentsExamined += 1
-            key = record
+            foundKey = record
             entry = cursor.key
             document = Document(trusted: value)
             return true
         }
+        return false
+    }
+
+    /// The cursor at the next entry in the ranges of the index; nil when there is none.
+    private func moveCursor(_ way: IndexWay) throws -> RangeCursor? {
+        let ranges = way.bounds.ranges
+        if ranges.count > 1, !way.isDescending { return try moveThrough(ranges) }
+        while true {
+            if let cursor {
+                if try cursor.next() { return cursor }
+                self.cursor = nil
+            }
+            guard position < ranges.count else { return nil }
+            let range = ranges[way.isDescending ? ranges.count - 1 - position : position]
+            position += 1
+            cursor = try view.range(lower: range.lower[...], upper: range.upper[...], descending: way.isDescending)
+        }
+    }
+
+    /// One cursor for several ranges, which ascend: a search for the next costs less than another cursor.
+    private func moveThrough(_ ranges: [KeyRange]) throws -> RangeCursor? {
+        let cursor: RangeCursor
+        if let open = self.cursor {
+            cursor = open
+        } else {
+            cursor = try view.range(lower: ranges[0].lower[...], upper: ranges[ranges.count - 1].upper[...])
+            self.cursor = cursor
+        }
+        guard try cursor.next() else { return nil }
+        while position < ranges.count {
+            if ByteOrder.compare(ranges[position].upper, cursor.key) <= 0 {
+                position += 1
+            } else if ByteOrder.compare(ranges[position].lower, cursor.key) <= 0 {
+                return cursor
+            } else {
+                try cursor.skip(to: ranges[position].lower[...])
+                guard try cursor.next() else { return nil }
+            }
+        }
+        return nil
     }
 
     private func nextInUnion(_ accesses: [Access]) throws -> Bool {
@@ -175,7 +256,7 @@ final class RecordSource {
                 continue
             }
             guard seen.insert(branch.key).inserted else { continue }
-            key = branch.key
+            foundKey = branch.key
             document = branch.document
             return true
         }

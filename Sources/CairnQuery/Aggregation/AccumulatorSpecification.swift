@@ -12,7 +12,7 @@ struct AccumulatorSpecification: Sendable {
 
     let name: BSONString
     private let kind: Kind
-    private let input: ExpressionProgram
+    let input: ExpressionProgram
 
     /// The accumulators there are; the documentation's table comes from here.
     static let names: Set<String> = [
@@ -189,6 +189,25 @@ struct AccumulatorSpecification: Sendable {
             throw QueryError(ErrorCode(5_787_908), "'n' must be greater than 0, found \(value ?? .null)")
         }
         return count
+    }
+
+    /// The paths by which an accumulator orders documents.
+    var orderPaths: [String] {
+        if case .ranked(let order, _, _) = kind { order.fields.map(\.path) } else { [] }
+    }
+
+    /// Whether what an accumulator holds grows with what it has taken.
+    var grows: Bool {
+        switch kind {
+        case .sum, .average, .count, .minimum, .maximum, .first, .last, .deviation: false
+        case .push, .addToSet, .mergeObjects, .several, .ranked, .percentile: true
+        }
+    }
+
+    /// The name of the field whose value a document contributes, if it is no more than that.
+    var topLevelField: BSONString? {
+        if case .ranked = kind { return nil }
+        return input.topLevelField
     }
 
     /// What the document contributes to the accumulator.

@@ -23,6 +23,9 @@ struct GroupSpecification: Sendable {
 /// full. At the end these runs are merged, so that no more than one group is in memory.
 final class GroupRunner: BlockingRunner {
     private let specification: GroupSpecification
+    private let columns: [Column]
+    private let idField: BSONString?
+    private let isMerge: Bool
     private let bytesMax: Int
     /// Groups whose ids it holds for equal are one, under the id that came first.
     private let collation: Collation?
@@ -36,8 +39,33 @@ final class GroupRunner: BlockingRunner {
     private var runs: [any SpillRun] = []
     private var merge: RunMerge<Value>?
 
+    /// An accumulator's specification, as a reference: copying one for every document would be most of the work.
+    private final class Column {
+        let specification: AccumulatorSpecification
+        let name: BSONString
+        /// The field whose value it takes, if it takes no more than that.
+        let field: BSONString?
+        let grows: Bool
+
+        init(_ specification: AccumulatorSpecification) {
+            self.specification = specification
+            name = specification.name
+            field = specification.topLevelField
+            grows = specification.grows
+        }
+
+        @inline(__always)
+        func input(of document: Document) throws(QueryError) -> Value? {
+            if let field { return document[field] }
+            return try specification.input(of: document)
+        }
+    }
+
     init(_ specification: GroupSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
+        columns = specification.accumulators.map { Column($0) }
+        idField = specification.id.topLevelField
+        isMerge = specification.role == .merge
         bytesMax = context.memoryBytesMax
         collation = context.collation
         share = MemoryShare(context.memory)
@@ -63,15 +91,8 @@ final class GroupRunner: BlockingRunner {
     }
 
     override func take(_ document: Document) throws(QueryError) {
-        let id: Value
-        if specification.role == .merge {
-            id = document["_id"] ?? .null
-        } else {
-            let value = try specification.id.evaluate(document) ?? .null
-            // Undefined and null are one group.
-            id = value.isNullish ? .null : value
-        }
-        let width = specification.accumulators.count
+        let id = try id(of: document)
+        let width = columns.count
         let place: Int
         let key = collation?.folded(id)
         if let known = places[key ?? id] {
@@ -81,27 +102,49 @@ final class GroupRunner: BlockingRunner {
             let kept = Self.compacted(id)
             places[key ?? kept] = place
             ids.append(kept)
-            for accumulator in specification.accumulators {
-                accumulators.append(try accumulator.makeAccumulator(group: id))
-            }
+            for column in columns { accumulators.append(try column.specification.makeAccumulator(group: id)) }
             bytes += MemorySize.of(id) + 64 + width * 96
         }
         for index in 0..<width {
+            let column = columns[index]
             let accumulator = accumulators[place * width + index]
-            let before = accumulator.byteCount
-            let specification = specification.accumulators[index]
-            if self.specification.role == .merge {
-                if let partial = document[specification.name] { try accumulator.merge(partial) }
+            if column.grows {
+                let before = accumulator.byteCount
+                try add(document, to: accumulator, column)
+                bytes += accumulator.byteCount - before
             } else {
-                try accumulator.add(try specification.input(of: document))
+                try add(document, to: accumulator, column)
             }
-            bytes += accumulator.byteCount - before
         }
         guard bytes <= bytesMax else { return try spillGroups() }
         do throws(QueryError) { try share.hold(bytes) } catch {
             // Others hold what this one may not.
             guard spill != nil, bytes > 1 << 20 else { throw error }
             try spillGroups()
+        }
+    }
+
+    @inline(__always)
+    private func id(of document: Document) throws(QueryError) -> Value {
+        let value: Value?
+        if isMerge {
+            value = document["_id"]
+        } else if let idField {
+            value = document[idField]
+        } else {
+            value = try specification.id.evaluate(document)
+        }
+        guard let value else { return .null }
+        // Undefined and null are one group.
+        return !isMerge && value.isNullish ? .null : value
+    }
+
+    @inline(__always)
+    private func add(_ document: Document, to accumulator: Accumulator, _ column: Column) throws(QueryError) {
+        if isMerge {
+            if let partial = document[column.name] { try accumulator.merge(partial) }
+        } else {
+            try accumulator.add(try column.input(of: document))
         }
     }
 

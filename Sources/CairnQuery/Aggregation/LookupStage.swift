@@ -35,8 +35,15 @@ final class LookupRunner: StageRunner {
     private var position = 0
     private var request: ForeignRequest?
     /// The foreign documents at hand, and where each value of the foreign field occurs in them.
-    private var foreign: [Document]?
+    private var foreign: [Document] = []
     private var places: [Value: [Int]] = [:]
+    private var foreignBytes = 0
+    /// Whether they are those that the batch needs.
+    private var isFetched = false
+    /// The values whose documents were asked for, when the foreign side is asked for each batch.
+    private var asked: Set<Value> = []
+    /// Those of the request at hand.
+    private var wanted: Set<Value> = []
     /// The sub-pipeline that runs for the current document.
     private var executor: PipelineExecutor?
     private var executorKey: [Value] = []
@@ -46,6 +53,9 @@ final class LookupRunner: StageRunner {
     private var answers: [[Value]: [Document]] = [:]
     private var answerBytes = 0
     private let share: MemoryShare
+    /// The `$unwind` behind it, whose work it does.
+    private var unwind: UnwindSpecification?
+    private var unwinding: (document: Document, matches: [Document], index: Int)?
 
     init(_ specification: LookupSpecification, _ upstream: StageRunner, _ context: QueryContext) {
         self.specification = specification
@@ -54,31 +64,52 @@ final class LookupRunner: StageRunner {
         share = MemoryShare(context.memory)
     }
 
+    /// Takes over the work of the stage behind it, if that takes the array apart which this one would make.
+    ///
+    /// - Returns: whether it does.
+    func absorb(_ unwind: UnwindSpecification) -> Bool {
+        guard self.unwind == nil, specification.output.components.count == 1, unwind.path == specification.output else {
+            return false
+        }
+        self.unwind = unwind
+        return true
+    }
+
     /// Whether the foreign side is asked for each batch, rather than once.
     private var asksByBatch: Bool { specification.fields != nil && specification.inner == nil }
 
     override func poll() throws(QueryError) -> PipelinePoll {
         while true {
+            if let document = nextUnwound() { return .document(document) }
             if position < batch.count {
-                if foreign == nil {
-                    if let waiting = try fetch() { return waiting }
-                }
-                switch try joined(batch[position]) {
-                case .document(let document):
+                if !isFetched, let waiting = try fetch() { return waiting }
+                let document = batch[position]
+                switch try matches(of: document) {
+                case .waits(let waiting): return waiting
+                case .found(let matches):
                     position += 1
-                    return .document(document)
-                case let waiting: return waiting
+                    guard let unwind else { return .document(try joined(document, matches)) }
+                    if matches.isEmpty {
+                        guard unwind.preservesEmpty else { continue }
+                        return .document(unwind.finished(document.setting(unwind.path, to: nil), index: .null))
+                    }
+                    unwinding = (document, matches, 0)
+                    continue
                 }
             }
             if batchEnd { return .finished }
             batch.removeAll(keepingCapacity: true)
             position = 0
             if let waiting = try fillBatch() { return waiting }
-            if asksByBatch {
-                foreign = nil
-                request = nil
-            }
+            if asksByBatch { isFetched = false }
         }
+    }
+
+    private func nextUnwound() -> Document? {
+        guard let unwind, let (document, matches, index) = unwinding else { return nil }
+        unwinding = index + 1 < matches.count ? (document, matches, index + 1) : nil
+        return unwind.finished(
+            document.setting(unwind.path, to: .document(matches[index])), index: .int64(Int64(index)))
     }
 
     /// Nil when there is a batch (or the end); else what to wait for.
@@ -106,7 +137,7 @@ final class LookupRunner: StageRunner {
     private func fetch() throws(QueryError) -> PipelinePoll? {
         guard let collection = specification.collection else {
             // A sub-pipeline that starts with $documents reads no collection.
-            foreign = []
+            isFetched = true
             return nil
         }
         let request: ForeignRequest
@@ -115,10 +146,11 @@ final class LookupRunner: StageRunner {
         } else {
             var pipeline: [Document] = []
             if asksByBatch, let fields = specification.fields {
-                var wanted: Set<Value> = []
-                for document in batch { wanted.formUnion(Self.localValues(fields.local, in: document)) }
-                // A regular expression in $in would match as a pattern.
-                let values = wanted.map { (value) -> Value in if case .regex = value { .null } else { value } }
+                let values = unaskedValues(fields.local)
+                if values.isEmpty {
+                    isFetched = true
+                    return nil
+                }
                 let condition: Document = ["$in": .array(BSONArray(values))]
                 let match = Document().appending(fields.foreign.string, .document(condition))
                 pipeline.append(["$match": .document(match)])
@@ -129,27 +161,63 @@ final class LookupRunner: StageRunner {
         }
         guard let documents = request.result else { return .needsForeign(request) }
         self.request = nil
-        let bytes = documents.reduce(0) { $0 + $1.byteCount + 64 }
-        guard bytes <= context.memoryBytesMax else { throw Self.memoryExceeded("$lookup", context.memoryBytesMax) }
-        foreign = documents
-        try share.hold(bytes + answerBytes)
+        foreignBytes += documents.reduce(0) { $0 + $1.byteCount + 64 }
+        guard foreignBytes <= context.memoryBytesMax else {
+            throw Self.memoryExceeded("$lookup", context.memoryBytesMax)
+        }
+        try share.hold(foreignBytes + answerBytes)
         try WorkMeter.count(documents.count * 8)
-        places = [:]
         if let fields = specification.fields {
             for (index, document) in documents.enumerated() {
-                for value in Self.foreignValues(fields.foreign, in: document) {
-                    places[value, default: []].append(index)
+                // One that matches several values comes with each batch that asks for one of them.
+                for value in Self.foreignValues(fields.foreign, in: document)
+                where !asksByBatch || wanted.contains(value) {
+                    places[value, default: []].append(foreign.count + index)
                 }
             }
         }
+        foreign += documents
+        isFetched = true
         return nil
     }
 
-    private func joined(_ document: Document) throws(QueryError) -> PipelinePoll {
-        guard let foreign else { return .finished }
-        var matches: [Document]
+    /// The values of the batch whose documents are not at hand.
+    private func unaskedValues(_ path: FieldPath) -> [Value] {
+        wanted = []
+        for document in batch {
+            if let value = Self.onlyLocalValue(path, in: document) {
+                wanted.insert(value)
+            } else {
+                wanted.formUnion(Self.localValues(path, in: document))
+            }
+        }
+        if foreignBytes > context.memoryBytesMax / 8 {
+            foreign = []
+            places = [:]
+            foreignBytes = 0
+            asked = []
+        }
+        wanted.subtract(asked)
+        asked.formUnion(wanted)
+        // A regular expression in $in would match as a pattern.
+        return wanted.sorted().map { (value) -> Value in if case .regex = value { .null } else { value } }
+    }
+
+    private enum Matches {
+        case found([Document])
+        case waits(PipelinePoll)
+    }
+
+    /// The foreign documents that belong to a local one.
+    private func matches(of document: Document) throws(QueryError) -> Matches {
+        var matches = foreign
         var matchKey: [Value] = []
         if let fields = specification.fields {
+            if specification.inner == nil, let value = Self.onlyLocalValue(fields.local, in: document) {
+                let known = places[value] ?? []
+                try WorkMeter.count(known.count * 2 + 2)
+                return .found(known.map { foreign[$0] })
+            }
             var indices: Set<Int> = []
             let values = Self.localValues(fields.local, in: document)
             for value in values {
@@ -159,50 +227,53 @@ final class LookupRunner: StageRunner {
             }
             matches = indices.sorted().map { foreign[$0] }
             matchKey = values.sorted()
-        } else {
-            matches = foreign
         }
-        if specification.inner != nil {
-            var values: [(name: String, value: Value)] = []
-            for (name, expression) in specification.variables {
-                values.append((name, try expression.evaluate(document) ?? .null))
-            }
-            let key = values.map(\.value) + matchKey
-            if let answer = answers[key] {
-                matches = answer
-            } else {
-                if executor == nil {
-                    var inner = context
-                    inner.bindLocally(values)
-                    let pipeline = try Pipeline(parsing: specification.correlated, context: inner)
-                    let executor = pipeline.makeExecutor()
-                    executor.feed(matches)
-                    executor.finishInput()
-                    self.executor = executor
-                    executorKey = key
-                    collected = []
-                    collectedBytes = 0
+        return specification.inner == nil ? .found(matches) : try answers(to: document, over: matches, matchKey)
+    }
+
+    /// What the sub-pipeline makes of the matches for a document.
+    private func answers(
+        to document: Document, over matches: [Document], _ matchKey: [Value]
+    ) throws(QueryError) -> Matches {
+        var values: [(name: String, value: Value)] = []
+        for (name, expression) in specification.variables {
+            values.append((name, try expression.evaluate(document) ?? .null))
+        }
+        let key = values.map(\.value) + matchKey
+        if let answer = answers[key] { return .found(answer) }
+        if executor == nil {
+            var inner = context
+            inner.bindLocally(values)
+            let pipeline = try Pipeline(parsing: specification.correlated, context: inner)
+            let executor = pipeline.makeExecutor()
+            executor.feed(matches)
+            executor.finishInput()
+            self.executor = executor
+            executorKey = key
+            collected = []
+            collectedBytes = 0
+        }
+        collecting: while let executor {
+            switch try executor.poll() {
+            case .document(let found):
+                collected.append(found)
+                collectedBytes += found.byteCount
+                if collectedBytes > context.memoryBytesMax {
+                    throw Self.memoryExceeded("$lookup", context.memoryBytesMax)
                 }
-                collecting: while let executor {
-                    switch try executor.poll() {
-                    case .document(let found):
-                        collected.append(found)
-                        collectedBytes += found.byteCount
-                        if collectedBytes > context.memoryBytesMax {
-                            throw Self.memoryExceeded("$lookup", context.memoryBytesMax)
-                        }
-                    case .finished: break collecting
-                    case let waiting: return waiting
-                    }
-                }
-                executor = nil
-                matches = collected
-                if answerBytes + collectedBytes < context.memoryBytesMax / 4 {
-                    answers[executorKey] = collected
-                    answerBytes += collectedBytes + 256
-                }
+            case .finished: break collecting
+            case let waiting: return .waits(waiting)
             }
         }
+        executor = nil
+        if answerBytes + collectedBytes < context.memoryBytesMax / 4 {
+            answers[executorKey] = collected
+            answerBytes += collectedBytes + 256
+        }
+        return .found(collected)
+    }
+
+    private func joined(_ document: Document, _ matches: [Document]) throws(QueryError) -> Document {
         var array = ArrayBuilder()
         try WorkMeter.count(matches.count)
         for match in matches {
@@ -215,7 +286,15 @@ final class LookupRunner: StageRunner {
                         + "exceeds \(Update.documentBytesMax) bytes")
             }
         }
-        return .document(document.setting(specification.output, to: .array(array.finish())))
+        return document.setting(specification.output, to: .array(array.finish()))
+    }
+
+    /// The value that a local document asks for, when it asks for one.
+    private static func onlyLocalValue(_ path: FieldPath, in document: Document) -> Value? {
+        switch path.value(in: document) {
+        case .array?: nil
+        case let value: normalized(value ?? .null)
+        }
     }
 
     /// The values that a local document asks for: an array stands for its elements, missing for null.

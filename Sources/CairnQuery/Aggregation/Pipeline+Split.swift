@@ -19,30 +19,38 @@ extension Pipeline {
     /// Cuts the pipeline where documents of different groups have to meet.
     public func split() -> Split {
         var shard: [Document] = []
+        var isNarrow = false
         for (index, step) in steps.enumerated() {
             let rest = steps[(index + 1)...].map(\.source)
+            // Of documents that meet the others whole, only what is looked at there.
+            let narrowing = isNarrow ? [] : FieldNeeds.of(steps[index...]).map { [$0.projection] } ?? []
             switch step.stage {
+            case .transform(.project(let projection)):
+                shard.append(step.source)
+                isNarrow = isNarrow || projection.isInclusion
             case .match, .transform, .unwind, .redact: shard.append(step.source)
             case .limit:
-                return Split(shard: shard + [step.source], merge: [step.source] + rest, sorted: nil)
+                return Split(
+                    shard: shard + [step.source] + narrowing, merge: [step.source] + rest, sorted: nil)
             case .skip(let skipped):
                 var pushed: [Document] = []
                 if index + 1 < steps.count, case .limit(let count) = steps[index + 1].stage {
                     let (most, overflow) = skipped.addingReportingOverflow(count)
                     if !overflow { pushed = [["$limit": .int64(Int64(most))]] }
                 }
-                return Split(shard: shard + pushed, merge: [step.source] + rest, sorted: nil)
+                return Split(shard: shard + pushed + narrowing, merge: [step.source] + rest, sorted: nil)
             case .sort(let order, let limit):
                 var own = shard + [step.source]
                 if let limit { own.append(["$limit": .int64(Int64(limit))]) }
-                return Split(shard: own, merge: [step.source] + rest, sorted: (order, rest))
+                return Split(shard: own + narrowing, merge: [step.source] + rest, sorted: (order, rest))
             case .group(let group):
                 return Split(
                     shard: shard + [["$_internalGroupPartial": .document(group.source)]],
                     merge: [["$_internalGroupMerge": .document(group.source)]] + rest, sorted: nil)
             case .sample:
-                return Split(shard: shard + [step.source], merge: [step.source] + rest, sorted: nil)
-            default: return Split(shard: shard, merge: [step.source] + rest, sorted: nil)
+                return Split(
+                    shard: shard + [step.source] + narrowing, merge: [step.source] + rest, sorted: nil)
+            default: return Split(shard: shard + narrowing, merge: [step.source] + rest, sorted: nil)
             }
         }
         return Split(shard: shard, merge: [], sorted: nil)

@@ -145,6 +145,7 @@ public final class PipelineExecutor {
         input = InputRunner()
         var runner: StageRunner = input
         for (index, step) in pipeline.steps.enumerated() {
+            if case .unwind(let unwind) = step.stage, (runner as? LookupRunner)?.absorb(unwind) == true { continue }
             runner = step.stage.makeRunner(upstream: runner, context: pipeline.context, index: index)
         }
         last = runner

@@ -77,6 +77,12 @@ struct UnwindSpecification: Sendable {
     let path: FieldPath
     let indexPath: FieldPath?
     let preservesEmpty: Bool
+
+    /// A result, with its place in the array where that is wanted.
+    func finished(_ document: Document, index: Value) -> Document {
+        guard let indexPath else { return document }
+        return document.setting(indexPath, to: index)
+    }
 }
 
 /// `$unwind`: a document for each element of an array.
@@ -97,7 +103,8 @@ final class UnwindRunner: StageRunner {
             if let element = elements?.next() {
                 try WorkMeter.count(bytes: document.byteCount + 256)
                 defer { index += 1 }
-                return .document(finished(document.setting(specification.path, to: element), index: .int64(index)))
+                return .document(
+                    specification.finished(document.setting(specification.path, to: element), index: .int64(index)))
             }
             elements = nil
             let polled = try upstream.poll()
@@ -106,23 +113,20 @@ final class UnwindRunner: StageRunner {
             case .array(let array)?:
                 if array.isEmpty {
                     guard specification.preservesEmpty else { continue }
-                    return .document(finished(document.setting(specification.path, to: nil), index: .null))
+                    return .document(
+                        specification.finished(document.setting(specification.path, to: nil), index: .null))
                 }
                 self.document = document
                 elements = array.makeIterator()
                 index = 0
             case nil, .null?, .undefined?:
                 guard specification.preservesEmpty else { continue }
-                return .document(finished(document, index: .null))
-            case .some: return .document(finished(document, index: .null))
+                return .document(specification.finished(document, index: .null))
+            case .some: return .document(specification.finished(document, index: .null))
             }
         }
     }
 
-    private func finished(_ document: Document, index: Value) -> Document {
-        guard let path = specification.indexPath else { return document }
-        return document.setting(path, to: index)
-    }
 }
 
 extension Document {

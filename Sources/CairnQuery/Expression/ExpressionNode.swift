@@ -377,6 +377,12 @@ struct ExpressionProgram: Sendable {
         return try node.evaluate(&frame)
     }
 
+    /// The name of the field whose value it is, if it is no more than that.
+    var topLevelField: BSONString? {
+        if case .field(let path) = node, path.components.count == 1 { return path.head }
+        return nil
+    }
+
     /// The value when it does not depend on the document.
     var constant: Value?? {
         if case .constant(let value) = node { return .some(value) }

@@ -347,7 +347,17 @@ extension Filter {
         }
     }
 
+    /// Whether each interval lies behind the one before it, as those of `$in` mostly do.
+    private static func areInOrder(_ intervals: [ValueInterval]) -> Bool {
+        for index in intervals.indices {
+            if intervals[index].isEmpty { return false }
+            if index > 0, Value.compare(intervals[index - 1].upper, intervals[index].lower) >= 0 { return false }
+        }
+        return true
+    }
+
     private static func normalized(_ intervals: [ValueInterval]) -> [ValueInterval] {
+        if areInOrder(intervals) { return intervals }
         let sorted = intervals.filter { !$0.isEmpty }.sorted { left, right in
             let order = Value.compare(left.lower, right.lower)
             return order != 0 ? order < 0 : left.includesLower && !right.includesLower

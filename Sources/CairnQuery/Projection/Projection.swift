@@ -7,7 +7,7 @@ public struct Projection: Sendable {
 
     public let source: Document
     /// Nil when the document stays as it is.
-    private let tree: ProjectionTree?
+    let tree: ProjectionTree?
     /// True when fields are kept by name, false when they are dropped by name.
     public let isInclusion: Bool
     /// The array in front of the positional `$`, when the projection has one: its element comes from

@@ -22,6 +22,8 @@ struct ProjectionTree: Sendable {
     var keepsOthers: Bool
     /// Whether something in here makes values that the document does not have.
     private(set) var computes = false
+    /// Whether it does no more than to keep fields of the top level.
+    private var onlyIncludes = true
 
     init(keepsOthers: Bool) { self.keepsOthers = keepsOthers }
 
@@ -36,6 +38,7 @@ struct ProjectionTree: Sendable {
         _ node: Node, at components: ArraySlice<FieldPath.Component>, of path: FieldPath
     ) throws(QueryError) {
         if case .value = node { computes = true }
+        if case .include = node, components.count == 1 {} else { onlyIncludes = false }
         guard let component = components.first else { return }
         let name = component.name
         let existing = names.firstIndex(of: name)
@@ -92,6 +95,7 @@ struct ProjectionTree: Sendable {
     }
 
     func apply(to document: Document, _ situation: Situation) throws(QueryError) -> Document {
+        if onlyIncludes, !keepsOthers { return document.keeping(names) }
         var builder = DocumentBuilder(capacity: keepsOthers ? document.byteCount + 64 : 128)
         try apply(to: document, situation, &builder)
         return builder.finish()

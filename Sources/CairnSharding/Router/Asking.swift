@@ -74,6 +74,17 @@ extension Router {
         Attempt(router: self, question: question, deadline: deadline) { result, _ in completion(result) }.start()
     }
 
+    /// As ``start(_:deadline:completion:)``, and says which node the answer came from.
+    ///
+    /// - Returns: what ends it before its time, with ``interrupted``; nil when it has ended already.
+    func startNoting(
+        _ question: Question, deadline: UInt64, completion: @escaping (GroupResult, NodeID) -> Void
+    ) -> (() -> Void)? {
+        let attempt = Attempt(router: self, question: question, deadline: deadline, completion: completion)
+        attempt.start()
+        return attempt.isFinished ? nil : attempt.giveUp
+    }
+
     /// Asks without waiting for the answer, for what is only a courtesy (closing cursors).
     func tell(_ question: Question) {
         let deadline = clock.nanoseconds + options.commandNanoseconds
@@ -260,6 +271,7 @@ private final class Attempt {
     private var asked = NodeID(rawValue: 0)
     /// Whether nobody waits for the answer any more.
     private var isAbandoned = false
+    private(set) var isFinished = false
     /// By which the group knows the read, should it have to end.
     private var token: UInt64?
 
@@ -280,6 +292,13 @@ private final class Attempt {
                 question.group,
                 GroupRequest(.interrupt, collection: .system, body: ["token": .int64(Int64(bitPattern: token))]),
                 at: asked))
+    }
+
+    /// Abandons it and says so to whoever asked.
+    func giveUp() {
+        guard !isFinished, !isAbandoned else { return }
+        abandon()
+        finish(.failure(.error(Router.interrupted)))
     }
 
     func start() {
@@ -306,6 +325,7 @@ private final class Attempt {
     }
 
     private func finish(_ result: GroupResult) {
+        isFinished = true
         completion(result, asked)
     }
 

@@ -1,10 +1,12 @@
 import CairnBSON
 import CairnDatabase
 import CairnQuery
+import CairnRaft
 import CairnReplication
 
-/// Commands about one document that its `_id` names, of a collection that the router knows, which is what most commands are: an
-/// insert, a find, an update. They need no task, and wait in no frame of a function, only in the request that is under way.
+/// Commands that one group carries out, on a collection that the router knows, which is what most commands are: an insert of one
+/// document, a find or an update of one that its `_id` names, any find where one group has the whole collection. They need no
+/// task, and wait in no frame of a function, only in the request that is under way.
 extension Router {
     /// What became of a command that ``begin(_:completion:)`` took on.
     public enum SingleOutcome: Sendable {
@@ -14,14 +16,29 @@ extension Router {
         case startOver(ClientCommand)
     }
 
+    /// Gives up a command that was begun. To be used on the router's loop.
+    public final class Cancellation {
+        fileprivate var action: (() -> Void)?
+
+        public init() {}
+
+        /// A read ends with error 11601, and so does what its group does for it, unless it has ended already. A write goes on: what
+        /// becomes of it is not for the router to say.
+        public func cancel() { action?() }
+    }
+
     /// Begins a command that is of the simple kind. Everything else, also what is wrong with a command, is left to ``run(_:)``.
     ///
-    /// - Parameter completion: called once if this returns true, on the router's loop, perhaps before this returns.
+    /// - Parameters:
+    ///   - cancellation: by which the command can be given up, once begun.
+    ///   - completion: called once if this returns true, on the router's loop, perhaps before this returns.
     /// - Returns: false, with nothing begun, when the command is not of the simple kind.
-    public func begin(_ command: ClientCommand, completion: @escaping (SingleOutcome) -> Void) -> Bool {
+    public func begin(
+        _ command: ClientCommand, cancellation: Cancellation? = nil, completion: @escaping (SingleOutcome) -> Void
+    ) -> Bool {
         switch command.name {
         case "insert": beginInsert(command, completion)
-        case "find": beginFind(command, completion)
+        case "find": beginFind(command, cancellation, completion)
         case "update": beginUpdate(command, completion)
         default: false
         }
@@ -59,25 +76,21 @@ extension Router {
         return true
     }
 
-    private func beginFind(_ command: ClientCommand, _ completion: @escaping (SingleOutcome) -> Void) -> Bool {
-        guard command.sequences.isEmpty, let arguments = SingleArguments(command), let filter = arguments.filter,
+    private func beginFind(
+        _ command: ClientCommand, _ cancellation: Cancellation?, _ completion: @escaping (SingleOutcome) -> Void
+    ) -> Bool {
+        guard command.sequences.isEmpty, let arguments = SingleArguments(command),
             let (namespace, descriptor) = collection(ofSimple: command, arguments),
-            let id = Targeting.plainID(in: filter, of: descriptor)
+            let (group, body) = question(ofFind: command, arguments, in: descriptor)
         else { return false }
-        var body = DocumentBuilder(capacity: filter.byteCount + (arguments.projection?.byteCount ?? 0) + 40)
-        body.append("filter", .document(filter))
-        if let projection = arguments.projection { body.append("projection", .document(projection)) }
-        let request = GroupRequest(
-            .find, collection: descriptor.id, epoch: descriptor.epoch, body: body.finish())
+        let request = GroupRequest(.find, collection: descriptor.id, epoch: descriptor.epoch, body: body)
         let deadline = command.deadline ?? clock.nanoseconds + options.commandNanoseconds
-        let group = GroupID(Targeting.group(of: id, in: descriptor))
-        start(Question(group, request, descriptor), deadline: deadline) { result in
+        let giveUp = startNoting(Question(GroupID(group), request, descriptor), deadline: deadline) {
+            [self] result, node in
+            cancellation?.action = nil
             do throws(CommandFailure) {
                 let reply = try result.reply()
-                completion(
-                    .reply(
-                        Router.cursorReply(
-                            id: 0, namespace: namespace.description, batch: reply.documents, isFirst: true)))
+                completion(.reply(firstBatch(reply, of: GroupID(group), at: node, namespace)))
             } catch {
                 switch error {
                 case .stale:
@@ -88,7 +101,49 @@ extension Router {
                 }
             }
         }
+        // It may have been answered already.
+        if let giveUp { cancellation?.action = giveUp }
         return true
+    }
+
+    /// The group that has all of the documents, and what it is asked; nil when there are several, or a closer look is needed.
+    private func question(
+        ofFind command: ClientCommand, _ arguments: SingleArguments, in descriptor: CollectionDescriptor
+    ) -> (group: UInt32, body: Document)? {
+        let filter = arguments.filter ?? Document()
+        if !arguments.hasOrder, let id = Targeting.plainID(in: filter, of: descriptor) {
+            var body = DocumentBuilder(capacity: filter.byteCount + (arguments.projection?.byteCount ?? 0) + 40)
+            body.append("filter", .document(filter))
+            if let projection = arguments.projection { body.append("projection", .document(projection)) }
+            return (Targeting.group(of: id, in: descriptor), body.finish())
+        }
+        guard descriptor.chunks.count == 1, command.body.byteCount <= options.argumentBytesAtOnce,
+            let query = try? FindArguments(command.body)
+        else { return nil }
+        return (descriptor.chunks[0].group, query.groupBody(isMerged: false, withoutProjection: false))
+    }
+
+    /// The reply to a find that one group answered, whose cursor, if it has one, becomes the client's.
+    private func firstBatch(
+        _ reply: GroupReply, of group: GroupID, at node: NodeID, _ namespace: Namespace
+    ) -> Document {
+        var id: Int64 = 0
+        if reply.openCursor != 0 {
+            let stream = CursorStream(group: group, node: node, cursor: reply.openCursor, buffer: [])
+            do throws(QueryError) {
+                guard cursors.count < options.cursorsMax else {
+                    throw QueryError(
+                        .tooManyLogicalSessions, "this router has \(cursors.count) open cursors, its limit")
+                }
+                id = cursors.newID(random: random)
+                cursors.insert(
+                    try RouterCursor(id: id, namespace: namespace.description, router: self, streams: [stream]))
+            } catch {
+                close(stream)
+                return Router.errorReply(error)
+            }
+        }
+        return Router.cursorReply(id: id, namespace: namespace.description, batch: reply.documents, isFirst: true)
     }
 
     /// Sends a write to the group that owns `id`, numbered so that it may be sent again.
@@ -169,6 +224,8 @@ private struct SingleArguments {
     var collection = ""
     var filter: Document?
     var projection: Document?
+    /// Whether a find has a sort, a hint or documents to skip.
+    var hasOrder = false
     /// The only element of the array that an update's statements may be in.
     var statement: Document?
 
@@ -197,6 +254,9 @@ private struct SingleArguments {
                 guard let count = element.value.int64Exactly, count > 0 else { return nil }
             case "singleBatch" where command.name == "find":
                 guard case .bool = element.value else { return nil }
+            case "sort" where command.name == "find", "skip" where command.name == "find",
+                "hint" where command.name == "find":
+                hasOrder = true
             default: return nil
             }
         }
