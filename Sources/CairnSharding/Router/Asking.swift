@@ -318,7 +318,9 @@ private final class Attempt {
         asked = node
         var request = question.request
         request.token = token
-        request.budgetMilliseconds = UInt32(clamping: (deadline - now) / 1_000_000 + 1)
+        // A little less than there is, so that a group's word that the time is over comes before nobody waits for it.
+        let milliseconds = (deadline - now) / 1_000_000
+        request.budgetMilliseconds = UInt32(clamping: milliseconds - min(milliseconds / 20, 100) + 1)
         router.gateway.call(request, to: question.group, at: node, deadline: deadline) { result in
             self.receive(result, from: node)
         }
