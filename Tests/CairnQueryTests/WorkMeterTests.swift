@@ -130,6 +130,20 @@ struct WorkMeterTests {
         }
     }
 
+    @Test("The largest filter of few things is within what one write may take", arguments: [true, false])
+    func largestFilter(isOfNumbers: Bool) throws {
+        let element: Value = isOfNumbers ? 7 : .string(BSONString(String(repeating: "x", count: 1 << 20)))
+        var operands = ArrayBuilder()
+        for number in 0..<(isOfNumbers ? 1_250_000 : 15) {
+            operands.append(isOfNumbers ? .int32(Int32(number)) : element)
+        }
+        let filter: Document = ["x": ["$in": .array(operands.finish())]]
+        #expect((14 << 20...16 << 20).contains(filter.byteCount))
+        let meter = WorkMeter(steps: 8_000_000)
+        _ = try meter.run { () throws(QueryError) in try Filter(parsing: filter) }
+        #expect(!meter.isSpent)
+    }
+
     @Test("A query's stages share an account")
     func memoryAccount() throws {
         let node = MemoryAccount(bytesMax: 8 << 20)

@@ -204,9 +204,10 @@ struct FilterParser {
         guard case .array(let array) = value else { throw QueryError(.badValue, "\(name) needs an array") }
         var values: [Value] = []
         var patterns: [RegexProgram] = []
-        // To be hashed, sorted and made into keys.
-        try FilterNode.count(array.document.byteCount)
+        try FilterNode.count(array.document.byteCount >> 6)
         for element in array {
+            // To be hashed, sorted and made into keys. As many as a document has room for are within what a write may take.
+            try WorkMeter.count(4)
             switch element {
             case .regex(let regex): patterns.append(try program(regex))
             case .document(let document) where Self.hasOperators(document):
