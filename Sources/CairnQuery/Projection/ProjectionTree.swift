@@ -16,7 +16,7 @@ struct ProjectionTree: Sendable {
         case tree(ProjectionTree)
     }
 
-    private(set) var names: [BSONString] = []
+    private var places = PlaceTable<BSONString>()
     private(set) var nodes: [Node] = []
     /// Whether fields that the tree does not name stay.
     var keepsOthers: Bool
@@ -26,6 +26,9 @@ struct ProjectionTree: Sendable {
     private var onlyIncludes = true
 
     init(keepsOthers: Bool) { self.keepsOthers = keepsOthers }
+
+    /// The names of the children, each at the place of its node.
+    var names: [BSONString] { places.keys }
 
     /// Puts a node at a dotted path.
     ///
@@ -41,10 +44,10 @@ struct ProjectionTree: Sendable {
         if case .include = node, components.count == 1 {} else { onlyIncludes = false }
         guard let component = components.first else { return }
         let name = component.name
-        let existing = names.firstIndex(of: name)
+        let existing = places.place(of: name)
         if components.count == 1 {
             guard existing == nil else { throw QueryError(ErrorCode(31250), "Path collision at \(path)") }
-            names.append(name)
+            places.append(name)
             nodes.append(node)
             return
         }
@@ -55,12 +58,14 @@ struct ProjectionTree: Sendable {
                 throw QueryError(ErrorCode(31249), "Path collision at \(path) remaining portion \(rest)")
             }
             subtree = tree
+            // So that the children are not copied for the sake of the one that comes to them.
+            nodes[existing] = .include
         }
         try subtree.insert(node, at: components.dropFirst(), of: path)
         if let existing {
             nodes[existing] = .tree(subtree)
         } else {
-            names.append(name)
+            places.append(name)
             nodes.append(.tree(subtree))
         }
     }
@@ -79,10 +84,7 @@ struct ProjectionTree: Sendable {
     }
 
     @inline(__always)
-    func index(of name: BSONString) -> Int? {
-        for index in names.indices where names[index] == name { return index }
-        return nil
-    }
+    func index(of name: BSONString) -> Int? { places.place(of: name) }
 
     // MARK: Applying
 

@@ -128,6 +128,7 @@ public struct Update: Sendable {
                         .notSingleValueField, "cannot infer query fields to set, path '\(path)' is matched twice")
                 }
             }
+            tree.finish()
             base = try tree.apply(to: base, situation(base, nil, isInsert: true))
             let id = base["_id"]
             if case .operators(let operators) = body {

@@ -36,6 +36,7 @@ struct UpdateParser {
             }
             for field in fields { try operation(name, field.name.string, field.value) }
         }
+        tree.finish()
         if let unused = arrayFilters.keys.sorted().first(where: { !usedFilters.contains($0) }) {
             throw QueryError(
                 .failedToParse, "The array filter for identifier '\(unused)' was not used in the update \(document)")

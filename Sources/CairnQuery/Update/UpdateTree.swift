@@ -33,6 +33,10 @@ struct UpdateTree: Sendable {
     /// The path of what this tree changes, for messages.
     let path: String
     private(set) var children: [(step: Step, node: Node)] = []
+    /// The steps of the children, until all are here.
+    private var places = PlaceTable<Step>()
+    /// The children that are fields, once all are here and there are many.
+    private var fields: [BSONString: Int] = [:]
 
     init(path: String) { self.path = path }
 
@@ -40,7 +44,7 @@ struct UpdateTree: Sendable {
 
     mutating func insert(_ action: UpdateAction, at steps: ArraySlice<Step>, of whole: String) throws(QueryError) {
         guard let step = steps.first else { return }
-        let existing = children.firstIndex { $0.step == step }
+        let existing = places.place(of: step)
         let here = path.isEmpty ? step.text : path + "." + step.text
         if steps.count == 1 {
             guard existing == nil else { throw Self.conflict(whole, at: here) }
@@ -51,6 +55,8 @@ struct UpdateTree: Sendable {
         if let existing {
             guard case .tree(let inner) = children[existing].node else { throw Self.conflict(whole, at: here) }
             tree = inner
+            // So that the children are not copied for the sake of the one that comes to them.
+            children[existing].node = .action(.unset)
         }
         try tree.insert(action, at: steps.dropFirst(), of: whole)
         if let existing { children[existing].node = .tree(tree) } else { add(step, .tree(tree)) }
@@ -60,11 +66,30 @@ struct UpdateTree: Sendable {
         QueryError(.conflictingUpdateOperators, "Updating the path '\(path)' would create a conflict at '\(place)'")
     }
 
-    /// New fields appear in this order: numbers by value, then names by bytes.
     private mutating func add(_ step: Step, _ node: Node) {
-        let place = children.firstIndex { Self.goesFirst(step, $0.step) } ?? children.count
-        children.insert((step, node), at: place)
+        children.append((step, node))
+        places.append(step)
     }
+
+    /// To be called after the last insertion and before the tree is applied. New fields appear in this order: numbers by value, then
+    /// names by bytes.
+    mutating func finish() {
+        children.sort { Self.goesFirst($0.step, $1.step) }
+        places = PlaceTable()
+        for place in children.indices {
+            if case .tree(var tree) = children[place].node {
+                tree.finish()
+                children[place].node = .tree(tree)
+            }
+        }
+        guard children.count > Self.fewMax else { return }
+        for (place, child) in children.enumerated() {
+            if case .field(let component) = child.step { fields[component.name] = place }
+        }
+    }
+
+    /// Children that are looked at one by one.
+    private static let fewMax = 16
 
     private static func goesFirst(_ left: Step, _ right: Step) -> Bool {
         switch (left, right) {
@@ -122,7 +147,9 @@ struct UpdateTree: Sendable {
     }
 
     private func index(of name: BSONString, _ situation: Situation) throws(QueryError) -> Int? {
-        for index in children.indices {
+        if let place = fields[name] { return place }
+        // Others than fields come last, and are few.
+        for index in fields.isEmpty ? children.indices : fields.count..<children.count {
             switch children[index].step {
             case .field(let component): if component.name == name { return index }
             case .matched:
