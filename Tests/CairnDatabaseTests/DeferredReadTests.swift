@@ -83,6 +83,22 @@ import Testing
         #expect(found.documents.allSatisfy { $0["pad"] == Value(text) })
     }
 
+    @Test(
+        arguments: [
+            (.count, [:]), (.count, ["query": ["pad": "none"]]), (.find, ["filter": ["pad": "none"]]),
+            (.distinct, ["key": "a"]),
+            (.aggregate, ["pipeline": [["$group": ["_id": 1]]]]), (.statistics, [:]), (.validate, [:]),
+        ] as [(GroupOperation, Document)])
+    func aReadEndsWithItsTime(operation: GroupOperation, body: Document) throws {
+        let read = try deferred(group.request(operation, body))
+        let late = group.database.conclude(read.run(isOverdue: { true }), group.context)
+        guard case .failure(.error(let error))? = late else {
+            Issue.record("\(operation) was carried out: \(String(describing: late))")
+            return
+        }
+        #expect(error.code == .maxTimeMSExpired)
+    }
+
     @Test func whatLooksAtManyDocumentsIsDeferredEvenWhenItIsInMemory() throws {
         _ = try group.find([:])
         let few = group.request(.find, ["filter": [:], "limit": 100])

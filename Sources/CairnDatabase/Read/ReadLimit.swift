@@ -35,7 +35,7 @@ final class ReadLimit {
     }
 
     /// What it takes to find a document or an index entry.
-    private static let stepsOfDocument = 8
+    private static let stepsOfDocument = 4
 
     /// Whether the disk is within the limit from now on.
     func setMayUseDisk(_ may: Bool) { mayUseDisk = may }
