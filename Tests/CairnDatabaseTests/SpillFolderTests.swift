@@ -53,6 +53,29 @@ struct SpillFolderTests {
         #expect(try files.list("/node/spill").isEmpty)
     }
 
+    @Test("are told of by explain", arguments: [true, false])
+    func explained(isTight: Bool) throws {
+        var options = GroupDatabaseOptions()
+        options.spill = try SpillFolder(in: "/node/spill", SimulatedFileSystem(seed: 5), reserveBytes: 0)
+        options.sortBytesMax = isTight ? 10_000 : 10_000_000
+        let group = try TestGroup(options: options)
+        try group.start()
+        let pad = Value(String(repeating: "x", count: 200))
+        for id in 0..<200 { try group.insert(["_id": Value(id), "a": Value(-id), "pad": pad]) }
+        let body = try group.run(
+            group.request(
+                .explain,
+                ["command": ["find": ["filter": [:], "sort": ["a": 1]]], "verbosity": "executionStats"])
+        ).body
+        #expect(body["queryPlanner"]?.asDocument?["winningPlan"]?.asDocument?["usedDisk"] == nil)
+        let statistics = try #require(body["executionStats"]?.asDocument)
+        #expect(statistics["nReturned"] == 200)
+        let sort = try #require(statistics["executionStages"]?.asDocument)
+        #expect(sort["stage"] == "SORT")
+        #expect(sort["usedDisk"] == .bool(isTight))
+        #expect((sort["spills"]?.int64Exactly ?? 0 > 1) == isTight)
+    }
+
     @Test("are sealed where the node's files are")
     func sealed() throws {
         let files = SimulatedFileSystem(seed: 3)

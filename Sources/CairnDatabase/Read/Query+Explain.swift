@@ -43,7 +43,8 @@ extension Query {
                 statistics.append("executionTimeMillis", Int32(0))
                 statistics.append("totalKeysExamined", Int64(stream.source.keysExamined))
                 statistics.append("totalDocsExamined", Int64(stream.source.documentsExamined))
-                statistics.append("executionStages", winningPlan(name, arguments, stream.plan))
+                statistics.append(
+                    "executionStages", winningPlan(name, arguments, stream.plan, spillCount: stream.spillCount))
             }
         }
         return GroupReply(body: body.finish())
@@ -67,7 +68,11 @@ extension Query {
     }
 
     /// The stages of a plan, the last one outermost, as MongoDB shows them.
-    private func winningPlan(_ name: String, _ arguments: FindArguments, _ plan: Plan) -> Document {
+    ///
+    /// - Parameter spillCount: how often its sort went to the disk, once it was carried out.
+    private func winningPlan(
+        _ name: String, _ arguments: FindArguments, _ plan: Plan, spillCount: Int? = nil
+    ) -> Document {
         var stage = accessStage(plan.access, arguments)
         func wrap(_ name: String, _ fields: [(String, Value)]) {
             stage = Document([("stage", Value(name))] + fields + [("inputStage", .document(stage))])
@@ -78,6 +83,9 @@ extension Query {
             ]
             if arguments.limit > 0 { fields.append(("limitAmount", Value(arguments.limit + arguments.skip))) }
             fields.append(("type", "simple"))
+            if let spillCount {
+                fields += [("usedDisk", .bool(spillCount > 0)), ("spills", .int64(Int64(spillCount)))]
+            }
             wrap("SORT", fields)
         }
         if let projection = arguments.projection, !projection.isEmpty {

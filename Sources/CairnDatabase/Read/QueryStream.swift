@@ -223,8 +223,8 @@ final class QueryStream: DocumentStream {
         return try sorter?.next()
     }
 
-    /// Whether the sort went to the disk.
-    var usedDisk: Bool { (sorter?.spillCount ?? 0) > 0 }
+    /// Times that the sort went to the disk.
+    var spillCount: Int { sorter?.spillCount ?? 0 }
 
     private func nextMatch() throws -> Document? {
         while try source.next() {
