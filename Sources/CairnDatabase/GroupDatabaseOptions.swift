@@ -38,8 +38,8 @@ public struct GroupDatabaseOptions: Sendable {
     public var queryBytesMax = 256 << 20
     /// Where queries put what does not fit into their memory; nil makes that an error.
     public var spill: (any SpillStore)?
-    /// Bytes of documents that one sort may hold (MongoDB's `internalQueryMaxBlockingSortMemoryUsageBytes`).
-    public var sortBytesMax = 100 << 20
+    /// Bytes that one sort and one `$group` may hold.
+    public var stageMemory = StageMemory()
     /// The largest document.
     public var documentBytesMax = 16 << 20
     /// The largest index entry.

@@ -15,7 +15,10 @@ public struct QueryContext: Sendable {
     public var collation: Collation?
     /// What all stages of the query hold together is taken from it; nil for no more than each stage's own limit.
     public var memory: MemoryAccount?
-    /// Bytes that one blocking stage (`$group`, `$sort`, …) may hold.
+    /// Bytes that one `$sort` may hold, and one `$group`; see ``StageMemory``.
+    public var sortBytesMax = StageMemory.bytesMaxDefault
+    public var groupBytesMax = StageMemory.bytesMaxDefault
+    /// Bytes that any other stage may hold which gathers documents (`$bucketAuto`, `$facet`, …).
     public var memoryBytesMax = 100 << 20
 
     /// Where stages put what does not fit into their memory; nil makes that an error (`allowDiskUse: false`).

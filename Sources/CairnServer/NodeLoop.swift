@@ -81,6 +81,7 @@ actor NodeLoop {
             threads: threads, longThreads: threads, eventLoop: eventLoop, afterWork: clock.afterWork)
         var options = RouterOptions()
         options.queryMemory = shared.queryMemory
+        options.stageMemory = shared.stageMemory
         router = Router(
             layout: shared.layout, gateway: makeGateway(self), clock: clock, options: options, workers: workers
         ) {

@@ -22,6 +22,8 @@ final class NodeShared: Sendable {
     let logger: Logger
     /// What the queries of the node hold together, on all loops.
     let queryMemory = MemoryAccount(bytesMax: 1 << 30)
+    /// What one sort and one group of them hold.
+    let stageMemory = StageMemory()
     /// Where queries go that compute for long, at low priority. More than there are cores, so that one that runs to the end of
     /// its time does not keep the next from beginning.
     let longQueryThreads = NIOThreadPool(numberOfThreads: 8)

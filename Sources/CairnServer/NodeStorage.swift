@@ -209,6 +209,7 @@ final class NodeStorage: Sendable {
         options.defects = configuration.defects
         options.spill = spill
         options.queryMemory = shared.queryMemory
+        options.stageMemory = shared.stageMemory
         return options
     }
 

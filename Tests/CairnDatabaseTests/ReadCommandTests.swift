@@ -86,7 +86,7 @@ import Testing
 
     @Test func sortsBeyondTheirMemoryAreRefused() throws {
         var options = GroupDatabaseOptions()
-        options.sortBytesMax = 20_000
+        options.stageMemory = StageMemory(sortBytesMax: 20_000)
         let group = try TestGroup(options: options)
         try group.start([.on(1, ["n": 1])])
         let text = Value(String(repeating: "x", count: 500))

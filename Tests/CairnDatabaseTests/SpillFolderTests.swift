@@ -57,7 +57,7 @@ struct SpillFolderTests {
     func explained(isTight: Bool) throws {
         var options = GroupDatabaseOptions()
         options.spill = try SpillFolder(in: "/node/spill", SimulatedFileSystem(seed: 5), reserveBytes: 0)
-        options.sortBytesMax = isTight ? 10_000 : 10_000_000
+        options.stageMemory = StageMemory(sortBytesMax: isTight ? 10_000 : 10_000_000)
         let group = try TestGroup(options: options)
         try group.start()
         let pad = Value(String(repeating: "x", count: 200))

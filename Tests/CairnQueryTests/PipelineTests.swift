@@ -121,6 +121,8 @@ import Testing
     @Test func memoryIsBounded() throws {
         var context = QueryContext()
         context.memoryBytesMax = 10_000
+        context.sortBytesMax = 10_000
+        context.groupBytesMax = 10_000
         for stage in [
             "{'$sort': {'a': 1}}", "{'$group': {'_id': '$a'}}", "{'$group': {'_id': null, 'l': {'$push': '$a'}}}",
             "{'$bucketAuto': {'groupBy': '$a', 'buckets': 2}}",

@@ -64,7 +64,8 @@ struct SpillTests {
         _ collation: Collation? = nil
     ) throws -> [Document] {
         var context = QueryContext()
-        context.memoryBytesMax = bytesMax
+        context.sortBytesMax = bytesMax
+        context.groupBytesMax = bytesMax
         context.spill = spill
         context.collation = collation
         return try Pipeline(parsing: stages, context: context, allowsInternal: true).makeExecutor().run(documents)

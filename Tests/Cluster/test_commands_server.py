@@ -57,6 +57,30 @@ def test_a_parameter_is_changed_while_the_node_runs(node, db):
         node.admin.command({"setParameter": 1, "cursorTimeoutMillis": 600000})
 
 
+@pytest.mark.parametrize("name, pipeline", [
+    ("internalQueryMaxBlockingSortMemoryUsageBytes", [{"$sort": {"k": 1}}, {"$project": {"k": 1}}]),
+    ("internalDocumentSourceGroupMaxMemoryBytes", [{"$group": {"_id": "$pad"}}, {"$count": "n"}]),
+])
+def test_the_memory_of_a_stage_is_changed_while_the_node_runs(shared_cluster, node, db, name, pipeline):
+    # Some megabytes in each group.
+    db.c.insert_many([{"_id": i, "k": -i, "pad": f"{i}" + "x" * 100_000} for i in range(240)])
+    collection = node[db.name].c
+    members = [shared_cluster.node(number) for number in range(1, shared_cluster.size + 1)]
+    expected = list(collection.aggregate(pipeline, allowDiskUse=False))
+    assert node.admin.command({"getParameter": 1, name: 1})[name] == 100 << 20
+    # What one node is told counts for what runs there: the groups that it leads, and the merging of what its clients ask.
+    for member in members:
+        assert member.admin.command({"setParameter": 1, name: 1 << 20}) == {"was": 100 << 20, "ok": 1.0}
+    try:
+        assert code(lambda: list(collection.aggregate(pipeline, allowDiskUse=False))) == 292
+        assert list(collection.aggregate(pipeline)) == expected
+        for wrong in (0, 1000, -1, "x"):
+            assert code(lambda: node.admin.command({"setParameter": 1, name: wrong})) == 2
+    finally:
+        for member in members:
+            member.admin.command({"setParameter": 1, name: 100 << 20})
+
+
 def test_parameters_that_cannot_be_changed(node):
     assert code(lambda: node.admin.command({"setParameter": 1, "noSuchThing": 1})) == 72
     assert code(lambda: node.admin.command({"setParameter": 1})) == 72

@@ -79,7 +79,7 @@ extension Query {
         }
         if let sort = arguments.sort, !sort.isEmpty, sort["$natural"] == nil, !plan.providesSort {
             var fields: [(String, Value)] = [
-                ("sortPattern", .document(sort)), ("memLimit", Value(options.sortBytesMax)),
+                ("sortPattern", .document(sort)), ("memLimit", Value(options.stageMemory.sortBytesMax)),
             ]
             if arguments.limit > 0 { fields.append(("limitAmount", Value(arguments.limit + arguments.skip))) }
             fields.append(("type", "simple"))

@@ -60,7 +60,8 @@ struct Query: Sendable {
             randomSeed: context.nowMilliseconds &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(group))
         // As MongoDB's `allowDiskUseByDefault`.
         if request.body["allowDiskUse"]?.isTruthy ?? true { made.spill = options.spill }
-        made.memoryBytesMax = options.sortBytesMax
+        made.sortBytesMax = options.stageMemory.sortBytesMax
+        made.groupBytesMax = options.stageMemory.groupBytesMax
         made.memory = MemoryAccount(bytesMax: options.queryBytesMax, parent: options.queryMemory)
         return made
     }

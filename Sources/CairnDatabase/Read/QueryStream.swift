@@ -147,7 +147,7 @@ final class QueryStream: DocumentStream {
         }
         skip = arguments.skip
         remaining = arguments.limit == 0 ? nil : arguments.limit
-        sortBytesMax = options.sortBytesMax
+        sortBytesMax = options.stageMemory.sortBytesMax
         spill = context.spill
         memory = context.memory
         plan = try Planner(collection: collection, readVersion: view.version, collation: context.collation)
@@ -166,7 +166,7 @@ final class QueryStream: DocumentStream {
         showsRecordID = false
         skip = 0
         remaining = nil
-        sortBytesMax = options.sortBytesMax
+        sortBytesMax = options.stageMemory.sortBytesMax
         spill = nil
         memory = nil
         source = RecordSource(view: view, collection: collection, access: plan.access)

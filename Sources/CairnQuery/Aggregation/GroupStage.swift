@@ -66,7 +66,7 @@ final class GroupRunner: BlockingRunner {
         columns = specification.accumulators.map { Column($0) }
         idField = specification.id.topLevelField
         isMerge = specification.role == .merge
-        bytesMax = context.memoryBytesMax
+        bytesMax = context.groupBytesMax
         collation = context.collation
         share = MemoryShare(context.memory)
         spill = context.spill

@@ -6,7 +6,7 @@ final class SortRunner: BlockingRunner {
 
     init(_ order: SortSpecification, limit: Int?, _ upstream: StageRunner, _ context: QueryContext) {
         sorter = DocumentSorter(
-            order, limit: limit, bytesMax: context.memoryBytesMax, spill: context.spill, memory: context.memory)
+            order, limit: limit, bytesMax: context.sortBytesMax, spill: context.spill, memory: context.memory)
         super.init(upstream)
     }
 

@@ -28,6 +28,8 @@ enum ServerParameters {
                 let version = DiagnosticCommands.compatibleVersion
                 return ["version": .string(BSONString("\(version.major).\(version.minor)"))]
             }, write: nil, isSetAtStartup: false),
+        stageMemory("internalDocumentSourceGroupMaxMemoryBytes", \.groupBytesMax),
+        stageMemory("internalQueryMaxBlockingSortMemoryUsageBytes", \.sortBytesMax),
         ServerParameter(name: "logLevel", read: { _ in .int32(NodeLog.current.verbosity) }) { value, _ in
             NodeLog.current.verbosity = Int32(try whole(value, "logLevel", 0...5))
         },
@@ -38,6 +40,19 @@ enum ServerParameters {
             name: "ttlMonitorSleepSecs", read: { .int32(Int32(clamping: $0.shared.configuration.expirySleepSeconds)) },
             write: nil),
     ]
+
+    /// With much less, what does not fit would go to the disk in more files than can be open.
+    private static let stageBytes: ClosedRange<Int64> = 1 << 20...1 << 40
+
+    private static func stageMemory(
+        _ name: String, _ limit: any ReferenceWritableKeyPath<StageMemory, Int> & Sendable
+    ) -> ServerParameter {
+        ServerParameter(
+            name: name, read: { .int64(Int64($0.shared.stageMemory[keyPath: limit])) },
+            write: { value, node in
+                node.shared.stageMemory[keyPath: limit] = Int(try whole(value, name, stageBytes))
+            }, isSetAtStartup: false)
+    }
 
     static var commands: [Command] {
         [

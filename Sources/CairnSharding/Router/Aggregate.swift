@@ -90,6 +90,8 @@ extension Router {
 
     private func context(_ arguments: AggregateArguments, _ collation: Collation?) -> QueryContext {
         var context = QueryContext(nowMilliseconds: clock.wallMilliseconds, randomSeed: random())
+        context.sortBytesMax = options.stageMemory.sortBytesMax
+        context.groupBytesMax = options.stageMemory.groupBytesMax
         context.memoryBytesMax = options.mergeBytesMax
         context.memory = MemoryAccount(bytesMax: options.queryBytesMax, parent: options.queryMemory)
         context.collation = collation

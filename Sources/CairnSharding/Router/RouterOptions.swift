@@ -18,7 +18,9 @@ public struct RouterOptions: Sendable {
     public var replyBytesMax = 16 << 20
     /// The documents of a first batch that asks for no size, as MongoDB has it.
     public var firstBatchDocuments = 101
-    /// Memory of one aggregation's merging part; above it the command fails instead of the node.
+    /// Bytes that one `$sort` and one `$group` of an aggregation's merging part may hold.
+    public var stageMemory = StageMemory()
+    /// Bytes of any other stage of it; above it the command fails instead of the node.
     public var mergeBytesMax = 100 << 20
     /// Bytes that the stages of one aggregation's merging part may hold together.
     public var queryBytesMax = 256 << 20
