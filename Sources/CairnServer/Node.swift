@@ -89,7 +89,7 @@ public final class Node: Service {
         await peers.stop()
         try? await peerListener.close()
         for loop in loops { await loop.closeGroups() }
-        // A query that computes for long ends with its time, if not before.
+        // What computes for long there was interrupted, with the commands of this node's clients and with its groups.
         try? await shared.longQueryThreads.shutdownGracefully()
         await storage.close()
         try await eventLoops.shutdownGracefully()

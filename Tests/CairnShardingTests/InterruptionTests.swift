@@ -53,6 +53,20 @@ import Testing
         #expect(reply == nil)
     }
 
+    @Test func aGroupThatIsClosedEndsItsReads() async throws {
+        let replica = cluster.group(1).replica
+        let descriptor = try #require(
+            try await cluster.routers[0].collection(Namespace(database: "test", collection: "c"), deadline: .max))
+        var request = GroupRequest(
+            .find, collection: descriptor.id, epoch: descriptor.epoch, body: ["filter": ["a": 1]])
+        request.token = 77
+        replica.execute(request) { _ in }
+        let meter = WorkMeter(interruption: try #require(replica.running[77]))
+        try replica.close()
+        meter.run { #expect(throws: QueryError.self) { try WorkMeter.count() } }
+        #expect(meter.end == .interruption)
+    }
+
     @Test func aGroupEndsTheReadThatItIsToldOf() async throws {
         let replica = cluster.group(1).replica
         let descriptor = try #require(

@@ -14,12 +14,18 @@ COUNT = 60_000
 # Where there are processors to spare it is some ten milliseconds; the tests may run beside fifteen compilers.
 WITHIN = 4.0
 
+# Minutes.
+LOOPS = {"$sum": {"$map": {"input": {"$range": [0, 3_000_000]}, "in": {"$sum": {"$map": {"input": {"$range": [0, 3_000_000]}, "in": {"$add": ["$$this", 1]}}}}}}}
+
 SLOW = {
     "scan": {"find": "big", "filter": {"$expr": {"$eq": [{"$reduce": {"input": {"$range": [0, 400]}, "initialValue": 0, "in": {"$add": ["$$value", "$$this"]}}}, -1]}}},
     "count": {"count": "big", "query": {"$expr": {"$eq": [{"$reduce": {"input": {"$range": [0, 400]}, "initialValue": 0, "in": {"$add": ["$$value", "$$this"]}}}, -1]}}},
     "group": {"aggregate": "big", "cursor": {}, "pipeline": [{"$unwind": "$list"}, {"$unwind": "$list2"}, {"$unwind": "$list3"}, {"$group": {"_id": "$list", "n": {"$sum": 1}}}]},
     "sort": {"aggregate": "big", "cursor": {}, "pipeline": [{"$set": {"key": {"$reduce": {"input": {"$range": [0, 300]}, "initialValue": "$_id", "in": {"$mod": [{"$add": [{"$multiply": ["$$value", 31]}, 7]}, 65521]}}}}}, {"$sort": {"key": 1}}, {"$limit": 5}]},
     "lookup": {"aggregate": "big", "cursor": {}, "pipeline": [{"$lookup": {"from": "big", "localField": "n", "foreignField": "n", "as": "same"}}, {"$group": {"_id": {"$size": "$same"}}}]},
+    # What the router does by itself: the merging part of a pipeline, and the values of a `let`.
+    "merge": {"aggregate": "big", "cursor": {}, "pipeline": [{"$group": {"_id": None}}, {"$project": {"v": LOOPS}}]},
+    "let": {"find": "big", "filter": {"$expr": {"$eq": ["$_id", "$$v"]}}, "let": {"v": LOOPS}},
     "index": {"createIndexes": "big", "indexes": [{"key": {"list": 1, "n": 1, "_id": 1}, "name": "slow"}]},
 }
 

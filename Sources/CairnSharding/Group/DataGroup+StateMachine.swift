@@ -115,6 +115,8 @@ extension DataGroup: ReplicatedStateMachine {
     /// Closes the tablet; the replica is not used after that.
     public func close() throws {
         endTerm("the node is shutting down")
+        // Threads that read for nobody any more would keep the node from its end.
+        for interruption in running.values { interruption.raise() }
         loseOffice()
         deliver()
         try database.engine.close()
