@@ -179,9 +179,8 @@ actor RoutingCore {
     func run(
         _ command: Document, sequences: [(name: String, documents: [Document])], in database: String, timeout: Duration?
     ) async throws(ClientError) -> Document {
-        let (router, prepared) = try prepare(command, sequences: sequences, in: database)
+        var (router, request) = try prepare(command, sequences: sequences, in: database)
         if Task.isCancelled { throw ClientError(.closed, "the operation was cancelled") }
-        var request = prepared
         if let timeout {
             let parts = timeout.components
             let nanoseconds =
@@ -190,20 +189,6 @@ actor RoutingCore {
         }
         running += 1
         defer { ended() }
-        let cancellation = NIOLoopBound(Router.Cancellation(), eventLoop: eventLoop)
-        let outcome: Router.SingleOutcome? = await withTaskCancellationHandler {
-            await withCheckedContinuation { waiter in
-                let isBegun = router.begin(request, cancellation: cancellation.value) { waiter.resume(returning: $0) }
-                if !isBegun { waiter.resume(returning: nil) }
-            }
-        } onCancel: { [eventLoop] in
-            eventLoop.execute { cancellation.value.cancel() }
-        }
-        switch outcome {
-        case .reply(let reply)?: return reply
-        case .startOver(let again)?: request = again
-        case nil: break
-        }
         // Whoever calls: the waits of the router are over on this loop.
         return await withTaskExecutorPreference(tasks) { await router.run(request) }
     }

@@ -148,9 +148,16 @@ struct BenchResult: Sendable {
         return "\(hundredths / 100)." + (hundredths % 100 < 10 ? "0" : "") + "\(hundredths % 100)"
     }
 
+    /// A number for people: with a decimal where whole ones would hide a difference.
+    private static func rate(_ perSecond: Double) -> String {
+        guard perSecond < 1_000 else { return "\(Int(perSecond))" }
+        let tenths = Int(perSecond * 10 + 0.5)
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+
     func cells(workload: String, connections: String) -> [String] {
         [
-            workload, connections, "\(Int(Double(operations) / seconds))", "\(Int(documentsPerSecond))",
+            workload, connections, Self.rate(Double(operations) / seconds), Self.rate(documentsPerSecond),
             milliseconds(50), milliseconds(95), milliseconds(99), milliseconds(99.9),
             errors == 0 ? "0" : "\(errors) (\(lastError ?? ""))",
         ]
@@ -158,7 +165,7 @@ struct BenchResult: Sendable {
 
     func json(workload: String, connections: String) -> String {
         """
-        {"row": "\(workload) \(connections)", "ours": \(Int(documentsPerSecond)), "unit": "documents/s", \
+        {"row": "\(workload) \(connections)", "ours": \(Self.rate(documentsPerSecond)), "unit": "documents/s", \
         "documents": \(documents), \
         "p50": \(milliseconds(50)), "p95": \(milliseconds(95)), "p99": \(milliseconds(99)), "p99.9": \(milliseconds(99.9)), \
         "errors": \(errors)}

@@ -98,6 +98,14 @@ struct DocumentTests {
         #expect(document.prepending("_id", 0).first?.name == "_id")
         #expect(document.appending("b", 5) == ["b": 2, "c": 3, "d": [4], "b": 5])
         #expect(document.appending("b", 5).removing("b") == ["c": 3, "d": [4]])
+        let wide: Document = ["a": 1, "ab": 2, "b": ["a": 3], "a": 4, "": 5]
+        #expect(wide.keeping(["b", "a"]) == ["a": 1, "b": ["a": 3], "a": 4])
+        #expect(wide.keeping(["", "ab", "none"]) == ["ab": 2, "": 5])
+        #expect(wide.keeping(["c"]) == Document())
+        #expect(Document().keeping(["a"]) == Document())
+        // A slice of something larger.
+        let nested = (["x": 1, "in": ["a": 1, "b": "two", "c": 3]] as Document)["in"]?.asDocument
+        #expect(nested?.keeping(["b", "c"]) == ["b": "two", "c": 3])
         _ = try Document(validating: document.bytes)
         // A document that lies in the middle of something else can be edited as well.
         let inner = try #require((["x": 0, "in": ["p": 1, "q": 2]] as Document)["in"]?.asDocument)

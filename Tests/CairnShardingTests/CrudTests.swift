@@ -44,19 +44,67 @@ struct CrudTests {
 
     @Test func oneDocumentForAKnownCollectionTakesTheShortWay() async throws {
         #expect(try await insertOne(["_id": 0])["n"] == 1)
-        #expect(cluster.insertsBegun == 0, "the collection is not known before")
+        #expect(cluster.commandsBegun == 0, "the collection is not known before")
         #expect(try await insertOne(["a": 1, "_id": 7])["n"] == 1)
         #expect(try await insertOne(["a": 2])["n"] == 1)
-        #expect(cluster.insertsBegun == 2)
-        #expect(try await cluster.all("things", filter: ["_id": 7]) == [["_id": 7, "a": 1]])
-        #expect(try await cluster.all("things", filter: ["a": 2])[0].first?.value.asObjectID != nil)
+        #expect(cluster.commandsBegun == 2)
         let again = try await insertOne(["_id": 7])
-        #expect(again["n"] == 0 && cluster.insertsBegun == 3)
+        #expect(again["n"] == 0 && cluster.commandsBegun == 3)
         let error = again["writeErrors"]?.asArray?[0]?.asDocument
         #expect(error?["code"] == 11000 && error?["index"] == 0 && error?["keyValue"]?.asDocument == ["_id": 7])
         // A field that the short way does not know is left to the long one.
         _ = try await insertOne(["_id": 8], ["maxTimeMS": 1000])
-        #expect(cluster.insertsBegun == 3)
+        #expect(cluster.commandsBegun == 3)
+        #expect(try await cluster.all("things", filter: ["a": 2])[0].first?.value.asObjectID != nil)
+        #expect(cluster.commandsBegun == 3, "any group may have it")
+    }
+
+    @Test func whatIsReadOrChangedByItsIDTakesTheShortWay() async throws {
+        for id in 0..<20 { _ = try await insertOne(["_id": .int32(Int32(id)), "a": 1]) }
+        let before = cluster.commandsBegun
+        #expect(try await cluster.all("things", filter: ["_id": 7]) == [["_id": 7, "a": 1]])
+        #expect(try await cluster.all("things", with: ["filter": ["_id": 7], "projection": ["_id": 0]]) == [["a": 1]])
+        #expect(try await cluster.all("things", filter: ["_id": 99]).isEmpty)
+        #expect(cluster.commandsBegun == before + 3)
+        func update(_ statement: Document, _ more: Document = [:]) async throws -> Document {
+            var body: Document = ["update": "things", "updates": [.document(statement)]]
+            for element in more { body.set(element.name.string, element.value) }
+            return try await cluster.ok(body)
+        }
+        #expect(try await update(["q": ["_id": 7], "u": ["$inc": ["a": 1]]]) == ["n": 1, "nModified": 1, "ok": 1.0])
+        #expect(try await update(["q": ["_id": 7], "u": ["$set": ["a": 2]]]) == ["n": 1, "nModified": 0, "ok": 1.0])
+        #expect(try await update(["q": ["_id": 99], "u": ["$set": ["a": 2]]]) == ["n": 0, "nModified": 0, "ok": 1.0])
+        let refused = try await update(["q": ["_id": 7], "u": ["$set": ["_id": 8]]])
+        #expect(refused["writeErrors"]?.asArray?[0]?.asDocument?["code"] == 66)
+        #expect(cluster.commandsBegun == before + 7)
+        // These may be about more than one document, or take more than one group.
+        #expect(try await update(["q": ["_id": ["$gte": 7]], "u": ["$set": ["b": 1]]])["n"] == 1)
+        #expect(try await update(["q": ["_id": 50], "u": ["$set": ["b": 1]], "upsert": true])["n"] == 1)
+        #expect(try await cluster.all("things", with: ["filter": ["_id": ["$lt": 2]], "sort": ["_id": 1]]).count == 2)
+        #expect(cluster.commandsBegun == before + 7)
+        #expect(try await cluster.all("things", filter: ["_id": 7]) == [["_id": 7, "a": 2]])
+    }
+
+    @Test func aFindOnACollectionInOneGroupTakesTheShortWayWithItsCursor() async throws {
+        _ = try await cluster.ok(["create": "whole", "placement": "single"])
+        let documents = (0..<250).map { ["_id": .int32(Int32($0)), "a": .int32(Int32($0 % 10))] as Document }
+        _ = try await cluster.ok(["insert": "whole"], sequences: [("documents", documents)])
+        let before = cluster.commandsBegun
+        let first = try await cluster.ok(["find": "whole", "sort": ["_id": -1], "skip": 5, "batchSize": 100])
+        #expect(cluster.commandsBegun == before + 1)
+        var found = first["cursor"]?.asDocument?["firstBatch"]?.asArray?.compactMap(\.asDocument) ?? []
+        #expect(found.count == 100)
+        var id = try #require(first["cursor"]?.asDocument?["id"]?.int64Exactly)
+        while id != 0 {
+            let more = try await cluster.ok(["getMore": .int64(id), "collection": "whole"])
+            found += more["cursor"]?.asDocument?["nextBatch"]?.asArray?.compactMap(\.asDocument) ?? []
+            id = try #require(more["cursor"]?.asDocument?["id"]?.int64Exactly)
+        }
+        #expect(found == documents.dropLast(5).reversed())
+        let single = try await cluster.ok(["find": "whole", "batchSize": 2, "singleBatch": true])
+        #expect(single["cursor"]?.asDocument?["id"] == 0)
+        let mistake = try await cluster.run(["find": "whole", "filter": ["$nope": 1]])
+        #expect(mistake["code"] == 2)
     }
 
     @Test func idIsMovedToTheFront() async throws {

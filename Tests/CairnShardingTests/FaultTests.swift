@@ -139,7 +139,7 @@ struct FaultTests {
             _ = try await cluster.insert("a", [["_id": .int32(id)]])
             try await cluster.ok(["drop": "a"], router: 1)
         }
-        #expect(cluster.insertsBegun == 1)
+        #expect(cluster.commandsBegun == 1)
         #expect(try await cluster.insert("a", [["_id": 3]])["n"] == 1)
         #expect(try await cluster.all("a") == [["_id": 3]])
     }
@@ -166,7 +166,7 @@ struct FaultTests {
         let reply = try await cluster.ok(
             insert, sequences: [("documents", [["_id": 2]])], session: isNumbered ? Self.session : nil)
         #expect(reply["n"] == 1 && reply["writeErrors"] == nil, "\(reply)")
-        #expect(cluster.insertsBegun == 1 && (cluster.requests[.insert] ?? 0) >= 3)
+        #expect(cluster.commandsBegun == 1 && (cluster.requests[.insert] ?? 0) >= 3)
         #expect(try await cluster.ok(["count": "a"])["n"] == 2)
     }
 

@@ -134,3 +134,24 @@ def test_the_groups_stop_too(big, shared_cluster):
     thread.join()
     # The whole scan takes some ten seconds of processor time.
     wait_until_idle(shared_cluster, 5)
+
+
+def test_current_op_shows_how_far_an_index_build_has_come(shared_cluster, big):
+    node = shared_cluster.node(1)
+    comment = "progress"
+    index = {"createIndexes": "big", "indexes": [{"key": {"list": 1, "text": 1, "n": 1}, "name": "watched"}], "comment": comment}
+    builder = threading.Thread(target=lambda: node.interrupted.command(index))
+    builder.start()
+    seen = []
+    while builder.is_alive():
+        seen += [o for o in running(node, comment) if "progress" in o]
+        time.sleep(0.02)
+    builder.join()
+    assert seen, "the build was not seen"
+    done = [o["progress"]["done"] for o in seen]
+    assert done == sorted(done) and done[-1] <= COUNT
+    # Whoever is half way knows how far it is, give or take what chance makes of the slots.
+    late = [o for o in seen if o["progress"]["done"] > COUNT / 2]
+    assert late and all(COUNT * 0.9 < o["progress"]["total"] < COUNT * 1.1 for o in late)
+    assert late[-1]["msg"].startswith("Index Build: scanning collection") and late[-1]["msg"].endswith("%")
+    big.big.drop_index("watched")

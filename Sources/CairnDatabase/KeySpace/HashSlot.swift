@@ -64,6 +64,13 @@ public struct SlotSet: Hashable, Sendable {
     public var isEmpty: Bool { count == 0 }
     public var isAll: Bool { count == HashSlot.count }
 
+    /// How many slots of the set are below `slot`.
+    public func count(below slot: UInt16) -> Int {
+        let word = min(Int(slot >> 6), words.count - 1)
+        let whole = words[..<word].reduce(0) { $0 + $1.nonzeroBitCount }
+        return whole + (words[word] & ((1 << UInt64(slot & 63)) - 1)).nonzeroBitCount
+    }
+
     @inline(__always)
     public func contains(_ slot: UInt16) -> Bool {
         words[Int(slot >> 6) & (HashSlot.count / 64 - 1)] & (1 << UInt64(slot & 63)) != 0

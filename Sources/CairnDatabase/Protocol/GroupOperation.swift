@@ -57,7 +57,8 @@ public enum GroupOperation: UInt8, Sendable, CaseIterable {
     /// Deletes all the group holds of the collection and remembers the id as dropped: body `{}` → body `{}`. Idempotent.
     case dropCollection = 13
     /// One bounded step of filling an index: body `{index: id, resume?: binary, steps: documents a step = 1000}` → body
-    /// `{done: bool, resume?: binary, scanned}`. Ask again with `resume` until `done`; 11000 when documents collide.
+    /// `{done: bool, resume?: binary, slots?, scanned}`. Ask again with `resume` until `done`; 11000 when documents collide.
+    /// `slots` is how many of the group's slots of the collection are done, `scanned` how many documents this step looked at.
     case buildIndex = 14
     /// Deletes the group's copy of the descriptor if the group holds no document of the collection, so that the
     /// collection may move to other groups: body `{}` → body `{released: bool}`.

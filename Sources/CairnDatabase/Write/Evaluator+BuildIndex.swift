@@ -67,7 +67,10 @@ extension Evaluator {
         var body = DocumentBuilder()
         body.append("done", isDone)
         body.append("scanned", Int32(records.count))
-        if !isDone { body.append("resume", .binary(Binary(lower.dropFirst(KeySpace.prefixBytes)))) }
+        if !isDone {
+            body.append("resume", .binary(Binary(lower.dropFirst(KeySpace.prefixBytes))))
+            body.append("slots", Int32(collection.owned.count(below: KeySpace.slot(ofRecord: lower[...]))))
+        }
         return GroupReply(body: body.finish())
     }
 }

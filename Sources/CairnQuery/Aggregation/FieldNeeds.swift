@@ -2,13 +2,12 @@ import CairnBSON
 
 /// Which fields of its documents a pipeline looks at, so that the others need not travel.
 ///
-/// Only whole fields of the top level are told apart. What a stage makes itself, the stages behind it do not need of the input.
+/// Only whole fields of the top level are told apart. A field to which a stage gives a value is needed too: where the document
+/// has it already, there the value stands.
 struct FieldNeeds {
     /// The names, in the order in which they were met.
     private(set) var names: [BSONString] = []
     private var known: Set<BSONString> = []
-    /// Fields whose values are made on the way, or taken away.
-    private var made: Set<BSONString> = []
 
     private enum Verdict {
         /// What the stage does not name goes on to the next.
@@ -46,7 +45,7 @@ struct FieldNeeds {
     }
 
     private mutating func need(_ name: BSONString) {
-        if !made.contains(name), known.insert(name).inserted { names.append(name) }
+        if known.insert(name).inserted { names.append(name) }
     }
 
     private mutating func take(_ stage: Stage) -> Verdict {
@@ -58,12 +57,12 @@ struct FieldNeeds {
             return .passesOthers
         case .unwind(let unwind):
             need(unwind.path.head)
-            if let index = unwind.indexPath { make(index) }
+            if let index = unwind.indexPath { need(index.head) }
             return .passesOthers
         case .lookup(let lookup):
             if let fields = lookup.fields { need(fields.local.head) }
             for (_, value) in lookup.variables where !need(value.node) { return .needsEverything }
-            make(lookup.output)
+            need(lookup.output.head)
             return .passesOthers
         case .group(let group):
             guard group.role == .whole, need(group.id.node) else { return .needsEverything }
@@ -80,33 +79,21 @@ struct FieldNeeds {
         }
     }
 
-    /// Notes a value that is put at a path.
-    private mutating func make(_ path: FieldPath) {
-        // Inside of a field that is there already, the rest of the field stays.
-        if path.components.count > 1 { need(path.head) } else { made.insert(path.head) }
-    }
-
     private mutating func take(_ tree: ProjectionTree) -> Verdict {
-        // All expressions see the document as it was before any of them.
         for (name, node) in zip(tree.names, tree.nodes) {
             switch node {
             case .exclude: continue
             case .value(let expression):
                 guard need(expression.node) else { return .needsEverything }
+                // An inclusion puts what it computes behind what it keeps.
+                if tree.keepsOthers { need(name) }
             case .tree(let inner):
                 need(name)
                 guard needExpressions(of: inner) else { return .needsEverything }
             case .include, .slice, .elementMatch, .positional: need(name)
             }
         }
-        guard tree.keepsOthers else { return .makesAnew }
-        for (name, node) in zip(tree.names, tree.nodes) {
-            switch node {
-            case .exclude, .value: made.insert(name)
-            default: continue
-            }
-        }
-        return .passesOthers
+        return tree.keepsOthers ? .passesOthers : .makesAnew
     }
 
     private mutating func needExpressions(of tree: ProjectionTree) -> Bool {

@@ -24,6 +24,8 @@ struct ProjectionTree: Sendable {
     private(set) var computes = false
     /// Whether it does no more than to keep fields of the top level.
     private var onlyIncludes = true
+    /// Up to so many names a walk that compares each element with all of them is the quickest.
+    private static let fewNames = 16
 
     init(keepsOthers: Bool) { self.keepsOthers = keepsOthers }
 
@@ -97,7 +99,7 @@ struct ProjectionTree: Sendable {
     }
 
     func apply(to document: Document, _ situation: Situation) throws(QueryError) -> Document {
-        if onlyIncludes, !keepsOthers { return document.keeping(names) }
+        if onlyIncludes, !keepsOthers, names.count <= Self.fewNames { return document.keeping(names) }
         var builder = DocumentBuilder(capacity: keepsOthers ? document.byteCount + 64 : 128)
         try apply(to: document, situation, &builder)
         return builder.finish()

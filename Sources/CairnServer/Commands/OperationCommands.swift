@@ -74,6 +74,17 @@ extension NodeLoop {
         let collection: String = operation.command.first?.value.stringValue ?? "$cmd"
         builder.append("ns", "\(operation.database).\(collection)")
         builder.append("command", operation.command)
+        if command == "createIndexes",
+            let build = router?.indexBuilds.builds(on: "\(operation.database).\(collection)").first
+        {
+            let percent = build.total > 0 ? build.done * 100 / build.total : 0
+            let message = "Index Build: scanning collection"
+            builder.append("msg", "\(message) \(message): \(build.done)/\(build.total) \(percent)%")
+            builder.appendDocument("progress") { progress in
+                progress.append("done", build.done)
+                progress.append("total", build.total)
+            }
+        }
         if connection.isKilled { builder.append("killPending", true) }
         return builder.finish()
     }

@@ -61,7 +61,7 @@ extension Router {
 
     /// Asks one group and waits for its answer.
     func ask(_ question: Question, deadline: UInt64) async -> GroupResult {
-        let awaited = Awaited()
+        let awaited = Awaited<GroupResult>()
         let attempt = Attempt(router: self, question: question, deadline: deadline) { result, _ in awaited.set(result) }
         attempt.start()
         if let result = await awaited.result(isInterruptible: question.isInterruptible) { return result }
@@ -93,9 +93,9 @@ extension Router {
 }
 
 /// One answer, for which no collection is needed.
-private final class Awaited: Sendable {
+final class Awaited<Answer: Sendable>: Sendable {
     private struct State {
-        var answer: GroupResult?
+        var answer: Answer?
         var isInterrupted = false
         var waiter: CheckedContinuation<Void, Never>?
 
@@ -106,7 +106,7 @@ private final class Awaited: Sendable {
     }
     private let state = Mutex(State())
 
-    func set(_ result: GroupResult) {
+    func set(_ result: Answer) {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
             precondition(state.answer == nil, "a group answered twice")
             if state.isInterrupted { return nil }
@@ -117,7 +117,7 @@ private final class Awaited: Sendable {
     }
 
     /// - Returns: nil when the command was cancelled before the answer came.
-    func result(isInterruptible: Bool) async -> GroupResult? {
+    func result(isInterruptible: Bool) async -> Answer? {
         if let answer = state.withLock({ $0.answer }) { return answer }
         if isInterruptible {
             await withTaskCancellationHandler {

@@ -131,11 +131,13 @@ extension Router {
 
     /// Step by step in all groups side by side. Each step has a deadline of its own: a large collection takes its time.
     private func fill(_ index: IndexDescriptor, of descriptor: CollectionDescriptor) async throws(QueryError) {
+        let namespace = Namespace(trusted: descriptor.database, descriptor.name)
+        let build = indexBuilds.begin(index, on: namespace, descriptor)
+        defer { indexBuilds.end(build) }
         var unfinished: [(group: UInt32, resume: Value?)] = descriptor.groups.map { ($0, nil) }
         var epoch = descriptor.epoch
         var newest = descriptor
         var retries = StaleRetries()
-        let namespace = Namespace(trusted: descriptor.database, descriptor.name)
         while !unfinished.isEmpty {
             let deadline = clock.nanoseconds + options.commandNanoseconds
             let questions = unfinished.map { group, resume in
@@ -151,6 +153,7 @@ extension Router {
             for ((group, resume), result) in zip(unfinished, await ask(questions, deadline: deadline)) {
                 do throws(CommandFailure) {
                     let reply = try result.reply()
+                    indexBuilds.note(reply.body, of: group, build)
                     if reply.body.flag("done") != true { next.append((group, reply.body["resume"] ?? resume)) }
                 } catch {
                     guard case .stale = error else { throw error.queryError }

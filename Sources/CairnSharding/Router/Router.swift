@@ -32,6 +32,8 @@ public final class Router {
     var sessions = SessionPool()
     var cursors = CursorTable()
     var settledScans = SettledScans()
+    /// How far the index builds have come that commands of this router wait for.
+    public internal(set) var indexBuilds = IndexBuildTable()
     /// Of the collections that changed lately, the epoch that all their groups have been told; see ``resumeCatalogWork()``.
     var installed: [CollectionID: UInt64] = [:]
     private var objectIDs: ObjectIDGenerator
@@ -77,6 +79,11 @@ public final class Router {
     /// Carries out a command and returns the whole reply: `ok: 1`, or `ok: 0` with MongoDB's code and a sentence.
     public func run(_ command: ClientCommand) async -> Document {
         var command = command
+        switch await runSingle(command) {
+        case .reply(let reply)?: return reply
+        case .startOver(let again)?: command = again
+        case nil: break
+        }
         do throws(QueryError) {
             if command.deadline == nil { command.deadline = clock.nanoseconds + (try commandBudget(command)) }
             try Router.refuseTransactions(command)

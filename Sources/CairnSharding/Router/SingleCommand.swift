@@ -17,24 +17,38 @@ extension Router {
     }
 
     /// Gives up a command that was begun. To be used on the router's loop.
-    public final class Cancellation {
+    final class Cancellation {
         fileprivate var action: (() -> Void)?
-
-        public init() {}
 
         /// A read ends with error 11601, and so does what its group does for it, unless it has ended already. A write goes on: what
         /// becomes of it is not for the router to say.
-        public func cancel() { action?() }
+        func cancel() { action?() }
     }
 
-    /// Begins a command that is of the simple kind. Everything else, also what is wrong with a command, is left to ``run(_:)``.
+    /// Carries a command of the simple kind out; nil for others.
+    func runSingle(_ command: ClientCommand) async -> SingleOutcome? {
+        let awaited = Awaited<SingleOutcome>()
+        let cancellation = Cancellation()
+        guard begin(command, cancellation: cancellation, completion: { awaited.set($0) }) else { return nil }
+        if let outcome = await awaited.result(isInterruptible: command.name == "find") { return outcome }
+        cancellation.cancel()
+        return .reply(Router.errorReply(Router.interrupted))
+    }
+
+    /// Begins a command that is of the simple kind, without a task. Everything else, also what is wrong with a command, is left to
+    /// ``run(_:)``.
     ///
-    /// - Parameters:
-    ///   - cancellation: by which the command can be given up, once begun.
-    ///   - completion: called once if this returns true, on the router's loop, perhaps before this returns.
+    /// - Parameter completion: called once if this returns true, on the router's loop, perhaps before this returns.
     /// - Returns: false, with nothing begun, when the command is not of the simple kind.
-    public func begin(
-        _ command: ClientCommand, cancellation: Cancellation? = nil, completion: @escaping (SingleOutcome) -> Void
+    public func begin(_ command: ClientCommand, completion: @escaping (SingleOutcome) -> Void) -> Bool {
+        begin(command, cancellation: nil, completion: completion)
+    }
+
+    /// As ``begin(_:completion:)``.
+    ///
+    /// - Parameter cancellation: by which the command can be given up, once begun.
+    private func begin(
+        _ command: ClientCommand, cancellation: Cancellation?, completion: @escaping (SingleOutcome) -> Void
     ) -> Bool {
         switch command.name {
         case "insert": beginInsert(command, completion)

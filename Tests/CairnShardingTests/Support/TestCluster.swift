@@ -32,8 +32,8 @@ final class TestCluster: GroupGateway {
     /// Requests that reached a group, by operation.
     private(set) var requests: [GroupOperation: Int] = [:]
     private var failure: (any Error)?
-    /// Inserts of one document that went the short way.
-    private(set) var insertsBegun = 0
+    /// Commands that went the short way.
+    private(set) var commandsBegun = 0
 
     init(groups count: Int, routers routerCount: Int = 1, seed: UInt64 = 1, options: RouterOptions = RouterOptions())
         throws
@@ -138,7 +138,7 @@ final class TestCluster: GroupGateway {
                 case .startOver(let again): Task { @MainActor in replies[index] = await router.run(again) }
                 }
             }
-            if isBegun { insertsBegun += 1 } else { Task { @MainActor in replies[index] = await router.run(command) } }
+            if isBegun { commandsBegun += 1 } else { Task { @MainActor in replies[index] = await router.run(command) } }
         }
         try await turn(commands.map(\.name)) { !replies.contains { $0 == nil } }
         return replies.map { $0! }
