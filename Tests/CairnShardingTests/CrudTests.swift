@@ -63,7 +63,7 @@ struct CrudTests {
         for id in 0..<20 { _ = try await insertOne(["_id": .int32(Int32(id)), "a": 1]) }
         let before = cluster.commandsBegun
         #expect(try await cluster.all("things", filter: ["_id": 7]) == [["_id": 7, "a": 1]])
-        #expect(try await cluster.all("things", with: ["filter": ["_id": 7], "projection": ["_id": 0]]) == [["a": 1]])
+        #expect(try await cluster.all("things", filter: ["_id": 7], with: ["projection": ["_id": 0]]) == [["a": 1]])
         #expect(try await cluster.all("things", filter: ["_id": 99]).isEmpty)
         #expect(cluster.commandsBegun == before + 3)
         func update(_ statement: Document, _ more: Document = [:]) async throws -> Document {
@@ -80,7 +80,7 @@ struct CrudTests {
         // These may be about more than one document, or take more than one group.
         #expect(try await update(["q": ["_id": ["$gte": 7]], "u": ["$set": ["b": 1]]])["n"] == 1)
         #expect(try await update(["q": ["_id": 50], "u": ["$set": ["b": 1]], "upsert": true])["n"] == 1)
-        #expect(try await cluster.all("things", with: ["filter": ["_id": ["$lt": 2]], "sort": ["_id": 1]]).count == 2)
+        #expect(try await cluster.all("things", filter: ["_id": ["$lt": 2]], with: ["sort": ["_id": 1]]).count == 2)
         #expect(cluster.commandsBegun == before + 7)
         #expect(try await cluster.all("things", filter: ["_id": 7]) == [["_id": 7, "a": 2]])
     }
