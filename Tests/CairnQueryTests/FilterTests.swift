@@ -97,6 +97,26 @@ import Testing
         #expect(try matches(filter, document) == outcome, "\(filter) on \(document)")
     }
 
+    @Test(arguments: [0, 1, 7, 8, 9, 16, 17, 200, 5_000])
+    func listsOfAnyLength(count: Int) throws {
+        let values = (0..<count).map { number -> Value in
+            switch number % 3 {
+            case 0: .double(Double(number))
+            case 1: .int32(Int32(number))
+            default: .text("\(number)")
+            }
+        }
+        // Some of them twice, and as another type.
+        let again = (0..<count / 4).map { $0 % 3 == 2 ? Value.text("\($0)") : .int64(Int64($0)) }
+        let filter = try Filter(parsing: ["a": ["$in": .array(BSONArray(values + again))]])
+        for number in 0..<count * 2 + 2 {
+            let isNumber = number % 3 != 2
+            #expect(try filter.matches(["a": .int64(Int64(number))]) == (number < count && isNumber))
+            #expect(try filter.matches(["a": .text("\(number)")]) == (number < count && !isNumber))
+        }
+        #expect(try !filter.matches([:]))
+    }
+
     @Test(arguments: [
         ("{'$and': [{'a': 1}, {'b': 2}]}", "{'a': 1, 'b': 2}", true),
         ("{'$or': [{'a': 1}, {'b': 2}]}", "{'b': 2}", true),

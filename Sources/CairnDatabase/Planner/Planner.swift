@@ -64,11 +64,20 @@ struct Planner {
         return Plan(access: .collection(descending: false), providesSort: sort == nil)
     }
 
+    /// Ids that are looked for in every group, so that its plan shows what it was asked for.
+    private static let fewIDs = 64
+
     private func recordAccess(_ filter: Filter) -> Access? {
         guard let ids = filter.idIn else { return nil }
         if ids.isEmpty { return .nothing }
-        var keys = ids.map { KeySpace.recordKey(collection.id, id: $0) }
-        guard keys.count > 1 else { return .records(keys) }
+        var keys: [[UInt8]] = []
+        var scratch: [UInt8] = []
+        for id in ids {
+            let slot = KeySpace.makeRecordKey(collection.id, id: id, in: &scratch)
+            // Of many, most are other groups'.
+            if ids.count <= Self.fewIDs || collection.owned.contains(slot) { keys.append(Array(scratch)) }
+        }
+        guard keys.count > 1 else { return keys.isEmpty ? .nothing : .records(keys) }
         keys.sort { ByteOrder.compare($0, $1[...]) < 0 }
         var distinct: [[UInt8]] = []
         for key in keys where distinct.last != key { distinct.append(key) }

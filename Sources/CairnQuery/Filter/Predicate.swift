@@ -173,40 +173,6 @@ extension Value {
     }
 }
 
-/// The operands of `$in`: values by hash once there are many, and patterns.
-struct InSet: Sendable {
-    /// In the order of the query, duplicates removed.
-    let values: [Value]
-    let patterns: [RegexProgram]
-    let hasNull: Bool
-    private let hashed: Set<Value>
-
-    init(values: [Value], patterns: [RegexProgram]) {
-        let unique = Set(values)
-        if unique.count == values.count {
-            self.values = values
-        } else {
-            var seen: Set<Value> = []
-            self.values = values.filter { seen.insert($0).inserted }
-        }
-        self.patterns = patterns
-        hasNull = values.contains { $0.isNullish }
-        hashed = self.values.count > 8 ? unique : []
-    }
-
-    func contains(_ value: Value?) throws(QueryError) -> Bool {
-        guard let value else { return hasNull }
-        if hasNull && value.isNullish { return true }
-        if values.count > 8 {
-            if hashed.contains(value) { return true }
-        } else {
-            for candidate in values where candidate == value { return true }
-        }
-        for pattern in patterns where try Predicate.regex(pattern).matches(value) { return true }
-        return false
-    }
-}
-
 /// The operands of `$type`.
 struct TypeSet: Sendable {
     var types: Set<BSONType> = []
