@@ -129,7 +129,7 @@ enum ArrayOrder: Sendable {
         switch self {
         case .wholes(let isDescending, let collation):
             let keyed = values.map { (key: collation?.folded($0) ?? $0, value: $0) }
-            return Self.stablySorted(keyed) { left, right in
+            return try Self.stablySorted(keyed) { left, right in
                 let order = Value.compare(left.key, right.key)
                 return isDescending ? order > 0 : order < 0
             }.map(\.value)
@@ -137,18 +137,21 @@ enum ArrayOrder: Sendable {
             var keyed: [(key: [Value], value: Value)] = []
             for value in values {
                 let document = value.asDocument ?? Document()
+                try WorkMeter.count(8)
                 keyed.append((try specification.keyValues(of: document), value))
             }
-            return Self.stablySorted(keyed) { specification.compare(values: $0.key, $1.key) < 0 }.map(\.value)
+            return try Self.stablySorted(keyed) { specification.compare(values: $0.key, $1.key) < 0 }.map(\.value)
         }
     }
 
     /// The standard library's sort keeps the order of equals but does not promise to.
-    private static func stablySorted<T>(_ values: [T], by goesFirst: (T, T) -> Bool) -> [T] {
-        values.indices.sorted { left, right in
+    private static func stablySorted<T>(_ values: [T], by goesFirst: (T, T) -> Bool) throws(QueryError) -> [T] {
+        var order = Array(values.indices)
+        try order.meteredSort(steps: 8) { left, right in
             if goesFirst(values[left], values[right]) { return true }
             if goesFirst(values[right], values[left]) { return false }
             return left < right
-        }.map { values[$0] }
+        }
+        return order.map { values[$0] }
     }
 }

@@ -130,6 +130,18 @@ struct WorkMeterTests {
         }
     }
 
+    @Test("A sort ends while it compares")
+    func sorting() {
+        let numbers = (0..<200_000).map { $0 &* 7_919 % 200_003 }
+        for steps in [1_000_000, 100_000_000] {
+            var sorted = numbers
+            let meter = WorkMeter(steps: steps)
+            let outcome = code { try meter.run { () throws(QueryError) in try sorted.meteredSort(by: <) } }
+            #expect(outcome == (steps == 1_000_000 ? 50 : nil))
+            if outcome == nil { #expect(sorted == numbers.sorted()) }
+        }
+    }
+
     @Test("The largest filter of few things is within what one write may take", arguments: [true, false])
     func largestFilter(isOfNumbers: Bool) throws {
         let element: Value = isOfNumbers ? 7 : .string(BSONString(String(repeating: "x", count: 1 << 20)))

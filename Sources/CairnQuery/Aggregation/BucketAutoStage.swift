@@ -64,10 +64,12 @@ final class BucketAutoRunner: BlockingRunner {
     }
 
     private func buckets() throws(QueryError) -> [Document] {
-        entries = entries.indices.sorted { left, right in
+        var places = Array(entries.indices)
+        try places.meteredSort { left, right in
             let order = Value.compare(entries[left].value, entries[right].value)
             return order != 0 ? order < 0 : left < right
-        }.map { entries[$0] }
+        }
+        entries = places.map { entries[$0] }
         let size = max(1, Int((Double(entries.count) / Double(specification.buckets)).rounded()))
         var documents: [Document] = []
         var start = 0

@@ -58,7 +58,7 @@ final class DensifyRunner: BlockingRunner {
         super.init(upstream)
     }
 
-    override func finishInput() { sort() }
+    override func finishInput() throws(QueryError) { try sort() }
 
     override func give() throws(QueryError) -> Document? {
         while true {
@@ -128,8 +128,8 @@ final class DensifyRunner: BlockingRunner {
         try share.hold(bytes)
     }
 
-    private func sort() {
-        entries.sort { left, right in
+    private func sort() throws(QueryError) {
+        try entries.meteredSort { left, right in
             for (one, other) in zip(left.partition, right.partition) {
                 let order = Value.compare(one, other)
                 if order != 0 { return order < 0 }

@@ -152,11 +152,12 @@ final class GroupRunner: BlockingRunner {
     private func spillGroups() throws(QueryError) {
         guard let spill else { throw Self.memoryExceeded("$group", bytesMax) }
         guard !ids.isEmpty else { return }
-        try WorkMeter.count(ids.count * 16)
         let width = specification.accumulators.count
         let keys = ids.map { collation?.folded($0) ?? $0 }
         let run = try spill.makeRun()
-        for place in ids.indices.sorted(by: { Value.compare(keys[$0], keys[$1]) < 0 }) {
+        var order = Array(ids.indices)
+        try order.meteredSort { Value.compare(keys[$0], keys[$1]) < 0 }
+        for place in order {
             var builder = DocumentBuilder()
             builder.append("i", ids[place])
             builder.appendArray("p") { partials in

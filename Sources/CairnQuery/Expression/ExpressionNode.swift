@@ -194,7 +194,7 @@ indirect enum ExpressionNode: Sendable {
                     "The input argument to $sortArray must be an array, but was of type:")
             else { return .null }
             let elements = Array(array)
-            try frame.count(elements.count * 16 + array.document.byteCount >> 4)
+            try frame.count(elements.count + array.document.byteCount >> 6)
             return .array(BSONArray(try order.sorted(elements)))
         case .random(let salt): return .double(frame.random(salt: salt))
         default: preconditionFailure("not a binding form")

@@ -129,15 +129,6 @@ public struct DocumentSorter {
     }
 
     private mutating func sort() throws(QueryError) {
-        do {
-            try entries.sort { left, right in
-                try WorkMeter.count()
-                return left.precedes(right)
-            }
-        } catch let error as QueryError {
-            throw error
-        } catch {
-            preconditionFailure("a comparison of keys ends with its run or not at all")
-        }
+        try entries.meteredSort(steps: 1) { $0.precedes($1) }
     }
 }

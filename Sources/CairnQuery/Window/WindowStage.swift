@@ -30,7 +30,7 @@ final class WindowRunner: BlockingRunner {
         super.init(upstream)
     }
 
-    override func finishInput() { sort() }
+    override func finishInput() throws(QueryError) { try sort() }
 
     override func give() throws(QueryError) -> Document? {
         guard position < entries.count else { return nil }
@@ -63,8 +63,8 @@ final class WindowRunner: BlockingRunner {
         try share.hold(bytes)
     }
 
-    private func sort() {
-        entries.sort { left, right in
+    private func sort() throws(QueryError) {
+        try entries.meteredSort { left, right in
             let partitions = Value.compare(left.partition, right.partition)
             if partitions != 0 { return partitions < 0 }
             let keys = specification.order?.compare(values: left.key, right.key) ?? 0
