@@ -61,9 +61,10 @@ import Testing
             .find, collection: descriptor.id, epoch: descriptor.epoch, body: ["filter": ["a": 1]])
         request.token = 77
         replica.execute(request) { _ in }
-        let meter = WorkMeter(interruption: try #require(replica.running[77]))
+        let interruption: Interruption = try #require(replica.running[77])
+        let meter = WorkMeter(interruption: interruption)
         try replica.close()
-        meter.run { #expect(throws: QueryError.self) { try WorkMeter.count() } }
+        _ = meter.run { #expect(throws: QueryError.self) { try WorkMeter.count() } }
         #expect(meter.end == .interruption)
     }
 
