@@ -320,7 +320,7 @@ private final class Attempt {
         request.token = token
         // A little less than there is, so that a group's word that the time is over comes before nobody waits for it.
         let milliseconds = (deadline - now) / 1_000_000
-        request.budgetMilliseconds = UInt32(clamping: milliseconds - min(milliseconds / 20, 100) + 1)
+        request.budgetMilliseconds = UInt32(clamping: milliseconds - min(milliseconds / 10, 500) + 1)
         router.gateway.call(request, to: question.group, at: node, deadline: deadline) { result in
             self.receive(result, from: node)
         }
