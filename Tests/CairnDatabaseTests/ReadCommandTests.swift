@@ -180,6 +180,52 @@ import Testing
         #expect(statistics?["nReturned"] == 4)
     }
 
+    @Test func countsThatKeysDecideLookAtNoDocument() throws {
+        let group = try TestGroup()
+        try group.start([.on(1, ["a": 1, "b": -1])])
+        let values: [Value] = [
+            1, .double(1), .int64(2), 2.5, .double(.nan), .double(-.infinity), .null, "1", "x", true, false,
+            .date(milliseconds: -5), .objectID(ObjectID(high: 1, low: 2)), ["c": 1], .minKey,
+        ]
+        for (id, value) in values.enumerated() { try group.insert(["_id": Value(id), "a": value, "b": Value(id % 3)]) }
+        try group.insert(["_id": 100, "b": 1])
+        func count(_ filter: Document, _ more: Document = [:]) throws -> Value? {
+            var body: Document = ["query": .document(filter)]
+            for element in more { body.set(element.name.string, element.value) }
+            return try group.run(group.request(.count, body)).body["n"]
+        }
+        func statistics(_ filter: Document) throws -> Document {
+            let body: Document = ["command": ["count": ["query": .document(filter)]], "verbosity": "executionStats"]
+            return try #require(try group.run(group.request(.explain, body)).body["executionStats"]?.asDocument)
+        }
+        let decided: [Document] = [
+            ["a": 1], ["a": ["$gt": 1]], ["a": ["$lte": 2]], ["a": ["$in": [1, "1", true]]], ["a": ["$gte": "1"]],
+            ["a": ["$lt": true]], ["a": 1, "b": ["$gte": 1]], ["a": ["$gt": 0, "$lt": 2.5]],
+            ["a": ["$lte": .date(milliseconds: 0)]],
+        ]
+        for filter in decided {
+            let scanned = try count(filter, ["hint": ["$natural": 1]])
+            #expect(try count(filter) == scanned, "\(filter)")
+            let statistics = try statistics(filter)
+            #expect(statistics["totalDocsExamined"] == 0 && statistics["nReturned"] == scanned, "\(filter)")
+            #expect(statistics["executionStages"]?.asDocument?["inputStage"]?.asDocument?["stage"] == "COUNT_SCAN")
+        }
+        #expect(try count(["a": ["$gt": 1]], ["skip": 1]) == 1)
+        #expect(try count(["a": ["$gt": 0]], ["skip": 1, "limit": 2]) == 2)
+        // Null stands for what is missing, a range may leave a field behind it to the document.
+        let open: [Document] = [
+            ["a": nil], ["a": ["$in": [1, nil]]], ["a": ["$gt": 0], "b": 1], ["a": ["$exists": true]], ["a": ["c": 1]],
+        ]
+        for filter in open {
+            #expect(try count(filter) == count(filter, ["hint": ["$natural": 1]]), "\(filter)")
+            #expect(try statistics(filter)["totalDocsExamined"] != 0, "\(filter)")
+        }
+        // With an array there may be several keys a document.
+        try group.insert(["_id": 200, "a": [1, 2]])
+        #expect(try count(["a": ["$gte": 1]]) == 5)
+        #expect(try statistics(["a": ["$gte": 1]])["totalDocsExamined"] == 5)
+    }
+
     @Test func multikeyBoundsOfOneArrayAreNotCombined() throws {
         let group = try TestGroup()
         try group.start([.on(1, ["a.b": 1, "a.c": 1])])

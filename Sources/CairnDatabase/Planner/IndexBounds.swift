@@ -25,6 +25,8 @@ struct IndexBounds {
     var includesMissing = true
     /// Whether a document without arrays may have several entries within the bounds.
     var mayRepeat = false
+    /// Whether the entries within the bounds are those of the documents that match, and of no others.
+    var isExact = false
 
     /// More combinations of points than this are not enumerated: the field that would make them is left to the filter.
     static let rangesMax = 4_096
@@ -80,6 +82,10 @@ struct IndexBounds {
             pointFields = field + 1
             isSinglePrefix = isSinglePrefix && bounds.intervals.count == 1
         }
+        let bounded = Set(index.paths.prefix(pointFields + (hasRange ? 1 : 0)))
+        isExact =
+            !index.isMultikey && index.collation == nil && index.extractor.hashedField == nil
+            && filter.keyedPaths?.isSubset(of: bounded) == true
         if !hasRange, !isEmpty {
             ranges = prefixes.map { KeyRange(lower: $0, upper: ByteOrder.successor(ofPrefix: $0) ?? []) }
         }

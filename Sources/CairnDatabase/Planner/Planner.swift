@@ -23,6 +23,12 @@ struct Plan {
     var access: Access
     /// Whether documents come in the order that the query asks for.
     var providesSort: Bool
+
+    /// Whether the access leads to no document that does not match.
+    var isExact: Bool {
+        if case .index(_, let bounds, _) = access { return bounds.isExact }
+        return false
+    }
 }
 
 /// Chooses how to find documents.

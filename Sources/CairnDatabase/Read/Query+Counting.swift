@@ -21,7 +21,7 @@ extension Query {
                 view: makeView(), collection: collection, arguments: arguments, context: queryContext(),
                 options: options)
             noteUse(of: stream.plan)
-            while try stream.next() != nil { n += 1 }
+            n = try stream.count()
         }
         return GroupReply(body: ["n": .int64(Int64(n))])
     }

@@ -35,7 +35,11 @@ extension Query {
         }
         if verbosity != "queryPlanner" {
             var returned: Int64 = 0
-            while try stream.next() != nil { returned += 1 }
+            if name == "count" {
+                returned = Int64(try stream.count())
+            } else {
+                while try stream.next() != nil { returned += 1 }
+            }
             body.appendDocument("executionStats") { statistics in
                 statistics.append("executionSuccess", true)
                 statistics.append("nReturned", returned)
@@ -73,7 +77,7 @@ extension Query {
     private func winningPlan(
         _ name: String, _ arguments: FindArguments, _ plan: Plan, spillCount: Int? = nil
     ) -> Document {
-        var stage = accessStage(plan.access, arguments)
+        var stage = accessStage(plan.access, arguments, countsByKeys: name == "count" && plan.isExact)
         func wrap(_ name: String, _ fields: [(String, Value)]) {
             stage = Document([("stage", Value(name))] + fields + [("inputStage", .document(stage))])
         }
@@ -102,7 +106,8 @@ extension Query {
         return stage
     }
 
-    private func accessStage(_ access: Access, _ arguments: FindArguments) -> Document {
+    /// - Parameter countsByKeys: whether index entries are counted, and no document is looked at.
+    private func accessStage(_ access: Access, _ arguments: FindArguments, countsByKeys: Bool = false) -> Document {
         let filter: (String, Value) = ("filter", .document(arguments.filter))
         switch access {
         case .nothing: return ["stage": "EOF"]
@@ -119,15 +124,18 @@ extension Query {
             return Document([("stage", "FETCH"), ("inputStage", .document(scan))])
         case .index(let index, let bounds, let descending):
             var scan: Document = [
-                "stage": "IXSCAN", "keyPattern": .document(bounds.keyPattern(of: index)),
+                "stage": countsByKeys ? "COUNT_SCAN" : "IXSCAN", "keyPattern": .document(bounds.keyPattern(of: index)),
                 "indexName": Value(index.descriptor.name), "isMultiKey": .bool(index.isMultikey),
                 "isUnique": .bool(index.descriptor.isUnique), "isSparse": .bool(index.descriptor.isSparse),
                 "isPartial": .bool(index.descriptor.partialFilter != nil),
                 "direction": descending ? "backward" : "forward", "indexBounds": .document(bounds.document),
             ]
             if let collation = index.collation { scan.set("collation", .document(collation.document)) }
+            if countsByKeys { return scan }
             return Document(
-                [("stage", "FETCH")] + (arguments.filter.isEmpty ? [] : [filter]) + [("inputStage", .document(scan))])
+                [("stage", "FETCH")] + (arguments.filter.isEmpty || bounds.isExact ? [] : [filter]) + [
+                    ("inputStage", .document(scan))
+                ])
         case .union(let accesses):
             let inputs = accesses.map { Value.document(accessStage($0, FindArguments.everything)) }
             return Document([("stage", "OR"), filter, ("inputStages", .array(BSONArray(inputs)))])

@@ -107,6 +107,8 @@ final class QueryStream: DocumentStream {
     let source: RecordSource
     let plan: Plan
     let filter: Filter
+    /// Whether no document that the source brings has to be asked whether it matches.
+    private let matchesAnyway: Bool
     private let sort: SortSpecification?
     private let projection: Projection?
     private var skip: Int
@@ -152,6 +154,7 @@ final class QueryStream: DocumentStream {
         memory = context.memory
         plan = try Planner(collection: collection, readVersion: view.version, collation: context.collation)
             .plan(filter, sort: sort, hint: hint, window: hasWindow ? arguments.window : nil)
+        matchesAnyway = filter.isAlwaysTrue || plan.isExact
         source = RecordSource(view: view, collection: collection, access: plan.access)
     }
 
@@ -169,6 +172,7 @@ final class QueryStream: DocumentStream {
         sortBytesMax = options.stageMemory.sortBytesMax
         spill = nil
         memory = nil
+        matchesAnyway = filter.isAlwaysTrue || plan.isExact
         source = RecordSource(view: view, collection: collection, access: plan.access)
     }
 
@@ -187,6 +191,22 @@ final class QueryStream: DocumentStream {
     }
 
     func liftLimit() { source.liftLimit() }
+
+    /// Whether ``count()`` looks at index entries only.
+    var countsByKeys: Bool { plan.isExact }
+
+    /// How many documents there are, from where it stands to the end.
+    func count() throws -> Int {
+        var n = 0
+        guard countsByKeys else {
+            while try next() != nil { n += 1 }
+            return n
+        }
+        while try source.nextKey() { n += 1 }
+        n = max(0, n - skip)
+        returned += remaining.map { min(n, $0) } ?? n
+        return returned
+    }
 
     private func shaped(_ document: Document) throws -> Document {
         guard returnsKey || showsRecordID else { return try project(document) }
@@ -228,7 +248,7 @@ final class QueryStream: DocumentStream {
 
     private func nextMatch() throws -> Document? {
         while try source.next() {
-            if filter.isAlwaysTrue { return source.document }
+            if matchesAnyway { return source.document }
             if try filter.matches(source.document) { return source.document }
         }
         return nil

@@ -175,6 +175,32 @@ final class RecordSource {
     }
 
     private func nextEntry(_ way: IndexWay) throws -> Bool {
+        while let record = try nextOwnEntry(way) {
+            if way.mayRepeat, !seen.insert(record).inserted { continue }
+            guard let value = try view.get(record[...]) else {
+                throw DatabaseError(
+                    .corruption,
+                    "an entry of index \(way.index.descriptor.name) points to a document that is not there")
+            }
+            documentsExamined += 1
+            foundKey = record
+            entry = cursor?.key ?? []
+            document = Document(trusted: value)
+            return true
+        }
+        return false
+    }
+
+    /// Moves to the next entry of the index, without a look at its document; false when there is none.
+    ///
+    /// - Precondition: it goes by an index that has one entry a document.
+    func nextKey() throws -> Bool {
+        guard case .index(let way) = way, !way.mayRepeat else { preconditionFailure("there is not one key a document") }
+        return try nextOwnEntry(way) != nil
+    }
+
+    /// The record that the next entry of the index is about; nil when there is none.
+    private func nextOwnEntry(_ way: IndexWay) throws -> [UInt8]? {
         while let cursor = try moveCursor(way) {
             keysExamined += 1
             try view.limit?.count()
@@ -184,20 +210,9 @@ final class RecordSource {
             else {
                 throw DatabaseError(.corruption, "an entry of index \(way.index.descriptor.name) does not decode")
             }
-            guard isOwned(record[...]) else { continue }
-            if way.mayRepeat, !seen.insert(record).inserted { continue }
-            guard let value = try view.get(record[...]) else {
-                throw DatabaseError(
-                    .corruption,
-                    "an entry of index \(way.index.descriptor.name) points to a document that is not there")
-            }
-            documentsExamined += 1
-            foundKey = record
-            entry = cursor.key
-            document = Document(trusted: value)
-            return true
+            if isOwned(record[...]) { return record }
         }
-        return false
+        return nil
     }
 
     /// The cursor at the next entry in the ranges of the index; nil when there is none.

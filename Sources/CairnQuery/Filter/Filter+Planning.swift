@@ -115,6 +115,44 @@ extension Filter {
         }
     }
 
+    /// The paths that the filter is about, when the values there decide whether a document matches: comparisons with plain values
+    /// and nothing else. Then an index that has one key a document, and all these paths, needs no look at the document.
+    ///
+    /// - Returns: nil when more than the values has to be known.
+    public var keyedPaths: Set<String>? {
+        var paths: Set<String> = []
+        func collect(_ node: FilterNode) -> Bool {
+            switch node {
+            case .and(let nodes): return nodes.allSatisfy(collect)
+            case .path(let path, .allOnPath(let predicates)):
+                paths.insert(path.string)
+                return predicates.allSatisfy(Self.isDecidedByKey)
+            case .path(let path, let predicate):
+                paths.insert(path.string)
+                return Self.isDecidedByKey(predicate)
+            case .always, .or, .nor, .expression, .schema: return false
+            }
+        }
+        return collect(node) ? paths : nil
+    }
+
+    private static func isDecidedByKey(_ predicate: Predicate) -> Bool {
+        switch predicate {
+        case .equal(let value), .compare(_, let value): isKeyItself(value)
+        case .in(let set): set.patterns.isEmpty && set.values.allSatisfy(isKeyItself)
+        default: false
+        }
+    }
+
+    /// Whether a value has one key, which no other kind of value has.
+    private static func isKeyItself(_ value: Value) -> Bool {
+        switch value {
+        case .int32, .int64, .decimal128, .string, .objectID, .bool, .date, .timestamp: !value.isNaN
+        case .double(let number): !number.isNaN
+        default: false
+        }
+    }
+
     /// The paths that a conjunct constrains, in the order of the filter.
     public var constrainedPaths: [String] {
         var seen: Set<String> = []
