@@ -109,6 +109,40 @@ import Testing
         #expect(try group.error(read).code == .badValue, "a version from the far future is refused")
     }
 
+    @Test func A22_anAnswerIsTheSameUpToTheVersionAtWhichItIsSettled() throws {
+        let group = try TestGroup()
+        try group.start()
+        try group.insert(["_id": 1])
+        let ask = group.request(.find, ["settled": true])
+        func settled(_ reply: GroupReply) -> Version? {
+            reply.body["settled"]?.int64Exactly.map { Version(rawValue: UInt64(bitPattern: $0)) }
+        }
+        #expect(settled(try group.run(ask)) == nil, "no promise is in the log")
+        try group.run(GroupRequest(.promiseReadVersion, collection: .system))
+        let first = try #require(settled(try group.run(ask)))
+        #expect(first >= group.database.appliedVersion)
+        try group.insert(["_id": 2])
+        #expect(group.database.appliedVersion > first)
+        var read = group.request(.find)
+        read.readVersion = first
+        #expect(try group.run(read).documents == [["_id": 1]])
+        // A write on its way has a version already.
+        _ = group.evaluate(group.request(.insert, [:], [["_id": 3]]))
+        let proposal = try #require(group.database.takeProposal(nowMilliseconds: group.now))
+        group.log.append((1, proposal.payload))
+        guard case .answer(.reply(let reply)) = group.evaluate(ask).outcome else {
+            Issue.record("a read of the newest state waits for nothing")
+            return
+        }
+        #expect(reply.documents.count == 2)
+        #expect(settled(reply)?.rawValue == proposal.version.rawValue - 1)
+        // Nor is anything said that goes beyond the promise.
+        try group.applyAll()
+        #expect(try group.run(ask).documents.count == 3)
+        group.now += 100_000
+        #expect(settled(try group.run(ask)) == nil)
+    }
+
     @Test func A22_readsAtAVersionDoNotChange() throws {
         let group = try TestGroup()
         try group.start([.on(1, ["a": 1])])

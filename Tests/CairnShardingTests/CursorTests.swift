@@ -73,6 +73,47 @@ struct CursorTests {
         #expect(seen.allSatisfy { $0["x"] == 0 })
     }
 
+    @Test func aScanAsksEachGroupOnceWhileNothingIsWritten() async throws {
+        let cluster = try TestCluster(groups: 6)
+        _ = try await cluster.insert("a", (0..<60).map { ["_id": .int32($0)] })
+        // Promises get into the logs with the first.
+        #expect(try await cluster.all("a").count == 60)
+        let (finds, promises) = (cluster.requests[.find] ?? 0, cluster.requests[.promiseReadVersion] ?? 0)
+        #expect(try await cluster.all("a").count == 60)
+        #expect(cluster.requests[.find] == finds + 6)
+        #expect((cluster.requests[.promiseReadVersion] ?? 0) == promises)
+    }
+
+    @Test func pagesOfAnOrderThatLeavesEqualsFitTogether() async throws {
+        let cluster = try TestCluster(groups: 6)
+        _ = try await cluster.insert("a", (0..<300).map { ["_id": .int32($0), "x": .int32($0 % 3)] })
+        var pages: [Document] = []
+        for skip in stride(from: 0, to: 300, by: 20) {
+            pages += try await cluster.all("a", with: ["sort": ["x": 1], "skip": .int32(Int32(skip)), "limit": 20])
+        }
+        #expect(pages.count == 300)
+        #expect(Set(pages.map { $0["_id"]! }).count == 300)
+        #expect(pages.map { $0["x"]!.intExactly! } == (0..<3).flatMap { Array(repeating: $0, count: 100) })
+        #expect(try await cluster.all("a", with: ["sort": ["x": 1]]) == pages)
+    }
+
+    /// What all groups give first is then not enough, and they are asked again.
+    @Test func theFirstInAnOrderMayAllBeInOneGroup() async throws {
+        let cluster = try TestCluster(groups: 6)
+        let documents = (0..<600).map { id -> Document in
+            let isFirst = HashSlot.slot(of: .int32(Int32(id))) < UInt16(HashSlot.count / 6)
+            return ["_id": .int32(Int32(id)), "x": .int32(Int32(isFirst ? id : 10_000 + id))]
+        }
+        _ = try await cluster.insert("a", documents)
+        let expected = documents.sorted { $0["x"]!.intExactly! < $1["x"]!.intExactly! }
+        for (skip, limit) in [(0, 30), (20, 50), (0, 200)] {
+            let found = try await cluster.all(
+                "a", with: ["sort": ["x": 1], "skip": .int32(Int32(skip)), "limit": .int32(Int32(limit))])
+            #expect(found == Array(expected[skip..<skip + limit]))
+        }
+        for number in 1...6 { #expect(cluster.group(number).replica.database.openCursorCount == 0) }
+    }
+
     @Test func aCursorOutlivesTheOfficeOfItsLeader() async throws {
         let cluster = try TestCluster(groups: 2)
         _ = try await cluster.insert("a", (0..<500).map { ["_id": .int32($0)] })

@@ -118,6 +118,7 @@ struct SettledScans {
         }
         if misses.count >= Self.collectionsMax { misses = [:] }
         let count = min((misses[collection]?.count ?? 0) + 1, 16)
-        misses[collection] = Misses(count: count, pause: min(1 << (count - 1), Self.pauseMax))
+        // Once may be for want of a promise, which comes with the agreement.
+        misses[collection] = Misses(count: count, pause: min(1 << (count - 1), Self.pauseMax) - 1)
     }
 }

@@ -30,7 +30,8 @@ public struct RouterOptions: Sendable {
     public var stepsAtOnce = 20_000
     /// Bytes of a filter or a pipeline that are read where the command stands; longer ones are read apart.
     public var argumentBytesAtOnce = 16 << 10
-    /// Whether a scan over several groups reads all of them at one version. It costs a round trip before the first batch.
+    /// Whether a scan over several groups reads all of them at one version. While they are written to, that costs a round trip
+    /// before the first batch.
     public var scansReadOneVersion = true
     /// Bytes of documents sent to one group in one request; larger batches go in several.
     public var requestBytesMax = 8 << 20
