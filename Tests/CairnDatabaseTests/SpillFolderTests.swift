@@ -110,4 +110,37 @@ struct SpillFolderTests {
             #expect(error.code == .outOfDiskSpace)
         }
     }
+
+    @Test(
+        "are an error where the disk fails, and hold nothing afterwards",
+        arguments: [
+            (DiskFault(.error(.outOfSpace), on: .write, nth: 3), ErrorCode.outOfDiskSpace),
+            (DiskFault(.error(.io), on: .write, nth: 2), .internalError),
+            (DiskFault(.shortWrite, on: .write, nth: 2), .internalError),
+            (DiskFault(.loseWrite, on: .write, nth: 2), .internalError),
+            (DiskFault(.error(.io), on: .read, nth: 2), .internalError),
+        ])
+    func failing(fault: DiskFault, code: ErrorCode) throws {
+        let files = SimulatedFileSystem(seed: 9)
+        let folder = try SpillFolder(in: "/node/spill", files, reserveBytes: 0)
+        var random = SeededGenerator(seed: 9)
+        files.inject(fault)
+        do {
+            let run = try folder.makeRun()
+            for number in 0..<60_000 {
+                try run.append(["_id": .int32(Int32(number)), "r": .int64(Int64(bitPattern: random.next()))])
+            }
+            while try run.next() != nil {}
+            Issue.record("no error")
+        } catch let error as QueryError {
+            #expect(error.code == code, "\(error)")
+        }
+        files.removeFaults()
+        #expect(folder.heldBytes == 0)
+        #expect(try files.list("/node/spill").isEmpty)
+        // The next query finds the disk as it is.
+        let run = try folder.makeRun()
+        try run.append(["_id": 1])
+        #expect(try run.next() == ["_id": 1])
+    }
 }

@@ -46,8 +46,9 @@ public final class SpillFolder: SpillStore {
     }
 
     fileprivate func take(_ bytes: Int) throws(QueryError) {
-        let used = usedBytes.wrappingAdd(bytes, ordering: .relaxed).newValue
+        // Asked first: what throws must not have taken anything.
         let free = try Self.told { () throws(FileError) in try self.fileSystem.freeSpace(at: self.directory) }
+        let used = usedBytes.wrappingAdd(bytes, ordering: .relaxed).newValue
         guard used <= bytesMax, free >= reserveBytes + UInt64(bytes) else {
             usedBytes.wrappingSubtract(bytes, ordering: .relaxed)
             throw QueryError(
